@@ -1,0 +1,64 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace skipstream {
+
+/// Bytes that can be read at any offset, from several threads at once.
+class ByteSource {
+ public:
+  virtual ~ByteSource() = default;
+  [[nodiscard]] virtual const std::string& name() const = 0;
+  [[nodiscard]] virtual std::int64_t size() const = 0;
+  /// Fills all of `bytes`. Throws FitsError when they are not there, IoError when they cannot be
+  /// read.
+  virtual void read(std::int64_t offset, std::span<std::byte> bytes) const = 0;
+};
+
+/// A regular file, read by pread: it may shrink or grow under us without harm.
+class FileSource : public ByteSource {
+ public:
+  /// Throws IoError when the file cannot be opened or is not a regular file.
+  explicit FileSource(std::string path);
+  ~FileSource() override;
+  FileSource(const FileSource&) = delete;
+  FileSource& operator=(const FileSource&) = delete;
+
+  [[nodiscard]] const std::string& name() const override { return path_; }
+  [[nodiscard]] std::int64_t size() const override { return size_; }
+  void read(std::int64_t offset, std::span<std::byte> bytes) const override;
+
+  /// Throws IoError when the file was replaced or changed since it was opened.
+  void check_unchanged() const;
+
+ private:
+  std::string path_;
+  int file_ = -1;
+  std::int64_t size_ = 0;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+  std::int64_t modified_ns_ = 0;
+};
+
+/// Bytes that the caller keeps alive.
+class MemorySource : public ByteSource {
+ public:
+  MemorySource(std::string name, std::span<const std::byte> bytes)
+      : name_(std::move(name)), bytes_(bytes) {}
+  [[nodiscard]] const std::string& name() const override { return name_; }
+  [[nodiscard]] std::int64_t size() const override {
+    return static_cast<std::int64_t>(bytes_.size());
+  }
+  void read(std::int64_t offset, std::span<std::byte> bytes) const override;
+
+ private:
+  std::string name_;
+  std::span<const std::byte> bytes_;
+};
+
+}  // namespace skipstream

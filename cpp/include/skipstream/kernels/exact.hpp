@@ -1,0 +1,44 @@
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+namespace skipstream::kernels {
+
+__extension__ typedef __int128 Int128;
+__extension__ typedef unsigned __int128 UInt128;
+
+inline int bit_width(UInt128 x) noexcept {
+  const auto high = static_cast<std::uint64_t>(x >> 64);
+  return static_cast<int>(high != 0 ? 64 + std::bit_width(high)
+                                    : std::bit_width(static_cast<std::uint64_t>(x)));
+}
+
+/// numerator / denominator, rounded once. The denominator is positive and below 2^62.
+inline double divide(Int128 numerator, std::int64_t denominator) noexcept {
+  constexpr std::int64_t exact = std::int64_t{1} << 53;
+  if (numerator >= -exact && numerator <= exact && denominator <= exact) {
+    return static_cast<double>(static_cast<std::int64_t>(numerator)) /
+           static_cast<double>(denominator);
+  }
+  const bool negative = numerator < 0;
+  const UInt128 n = negative ? -static_cast<UInt128>(numerator) : static_cast<UInt128>(numerator);
+  const auto d = static_cast<UInt128>(denominator);
+  UInt128 quotient = n / d;
+  UInt128 rest = n % d;
+  // At least 62 bits of the quotient, the last one sticky: more than a double has, so the conversion
+  // rounds as the true quotient would.
+  const int shift = 62 - bit_width(quotient);
+  if (shift > 0) {
+    const UInt128 shifted = rest << shift;  // below 2^62 * 2^62
+    quotient = (quotient << shift) | (shifted / d);
+    rest = shifted % d;
+  }
+  if (rest != 0) quotient |= 1;
+  const double value =
+      std::ldexp(static_cast<double>(quotient), shift > 0 ? -shift : 0);
+  return negative ? -value : value;
+}
+
+}  // namespace skipstream::kernels

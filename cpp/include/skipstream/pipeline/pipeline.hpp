@@ -1,0 +1,126 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "skipstream/base/image.hpp"
+#include "skipstream/base/large_vector.hpp"
+#include "skipstream/base/source.hpp"
+#include "skipstream/base/stage.hpp"
+#include "skipstream/pipeline/chain.hpp"
+#include "skipstream/pipeline/spool.hpp"
+#include "skipstream/pipeline/workers.hpp"
+
+namespace skipstream {
+
+struct PipelineOptions {
+  std::size_t n_threads = 1;          ///< that share the reduction of the skips
+  std::int64_t chunk_rows = 0;        ///< rows that travel together; 0: as many as fit the cache
+  std::int64_t spool_bytes = 8 << 20; ///< memory of a barrier before it goes to a temporary file
+  std::string spool_folder = "/tmp";
+};
+
+struct PlannedStage {
+  std::optional<std::size_t> number;  ///< in the configuration; none: added by the pipeline
+  std::string name;
+  std::vector<PlaneInfo> planes;      ///< that leave it; empty for stages on samples
+  std::int64_t delay_rows = 0;
+  std::int64_t state_bytes = 0;
+  bool barrier = false;
+};
+
+/// What will happen, known before the first sample.
+struct PipelinePlan {
+  std::vector<PlannedStage> stages;
+  std::int64_t chunk_rows = 0;
+  std::int64_t n_cols = 0;
+  std::int64_t first_used_skip = 0;
+  std::int64_t n_used_skips = 0;
+  std::int64_t delay_rows = 0;
+  std::int64_t buffer_bytes = 0;  ///< chunks, read buffers and scratch of all threads
+  std::int64_t state_bytes = 0;   ///< of all stages, and of the barriers' spools
+  [[nodiscard]] std::int64_t total_bytes() const { return buffer_bytes + state_bytes; }
+};
+
+/// The finished or growing rows of one table.
+struct PipelineTable {
+  TableInfo info;
+  std::size_t step = 0;      ///< pixel step that fills it
+  std::size_t index = 0;     ///< its number in that step's plan
+  LargeVector<Cell> cells;   ///< (n_rows, n_columns)
+};
+
+/// All stages of one image. Rows go in with `push` or `run`; pixel rows come out at the taps and
+/// table rows in `tables`. One image per pipeline.
+class Pipeline {
+ public:
+  using Tap = std::function<void(const PixelChunk& chunk)>;
+  using Progress = std::function<void(std::int64_t rows_done)>;
+
+  Pipeline(Chain chain, PipelineOptions options);
+  ~Pipeline();
+
+  /// Checks everything and allocates. Throws ConfigError that names the stage.
+  const PipelinePlan& begin(const ImageInfo& image);
+  [[nodiscard]] const PipelinePlan& plan() const { return plan_; }
+
+  /// Rows that leave stage `number` of the configuration are shown to `tap` before they go on.
+  void add_tap(std::size_t number, Tap tap);
+  /// The planes seen by a tap after that stage.
+  [[nodiscard]] const std::vector<PlaneInfo>& planes_after(std::size_t number) const;
+
+  /// The next rows, any number of them, encoded as `image.format` says.
+  void push(const std::byte* samples, std::int64_t n_rows);
+  /// All rows of a source, read by several threads where no stage needs them in order.
+  void run(const SampleSource& source, std::int64_t n_rows, const Progress& progress = {});
+  void finish();
+
+  [[nodiscard]] const std::vector<PipelineTable>& tables() const { return tables_; }
+  [[nodiscard]] std::int64_t rows_pushed() const { return rows_pushed_; }
+  struct StageFindings {
+    std::string stage;
+    std::vector<Finding> findings;
+  };
+  [[nodiscard]] std::vector<StageFindings> findings() const;
+
+ private:
+  class PixelLink;
+  class SampleLink;
+  struct Buffer;
+
+  void begin_buffers(const ImageInfo& image);
+  void reduce(const SampleSource& source, std::int64_t first_source_row, std::int64_t n_rows,
+              const Progress& progress);
+  void deliver(PixelChunk& chunk);
+  [[nodiscard]] std::size_t link_after(std::size_t number) const;
+
+  Chain chain_;
+  PipelineOptions options_;
+  ImageInfo image_;
+  PipelinePlan plan_;
+  std::int64_t pixel_bytes_ = 0;
+  std::int64_t block_pixels_ = 0;
+  std::int64_t rows_pushed_ = 0;
+  std::int64_t rows_reduced_ = 0;
+  bool in_order_ = false;  ///< a sample stage needs the rows one after another
+  bool finished_ = false;
+  std::vector<PlaneInfo> reduced_planes_;
+  std::vector<std::unique_ptr<PixelLink>> links_;  ///< link i leaves pixel step i-1; 0 the reduction
+  std::vector<std::unique_ptr<SampleLink>> sample_links_;
+  std::vector<std::unique_ptr<Spool>> spools_;     ///< one per pixel step; null: no barrier
+  std::vector<PipelineTable> tables_;
+  std::vector<Buffer> buffers_;
+  std::vector<std::byte*> read_scratch_;
+  std::vector<std::byte*> reduce_scratch_;
+  std::vector<std::vector<double*>> block_planes_;  ///< per thread
+  std::vector<std::vector<std::byte>> scratch_;
+  std::unique_ptr<Workers> workers_;
+};
+
+}  // namespace skipstream

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "skipstream/base/chunk.hpp"
+
+namespace skipstream {
+
+/// Pixel rows that wait for a barrier: in memory up to a limit, beyond it in an unnamed temporary
+/// file that vanishes with the process.
+class Spool {
+ public:
+  /// `memory_bytes` is reserved at once when `expected_bytes` is not known (-1) or larger.
+  Spool(std::size_t n_planes, std::int64_t n_cols, std::int64_t memory_bytes,
+        std::int64_t expected_bytes, std::string folder);
+  ~Spool();
+  Spool(const Spool&) = delete;
+  Spool& operator=(const Spool&) = delete;
+
+  /// Throws IoError when the temporary file cannot be written.
+  void append(const PixelChunk& chunk);
+  /// Hands back all rows in order, at most `chunk_rows` at a time, and forgets them.
+  void replay(std::int64_t chunk_rows, const std::function<void(PixelChunk&)>& receive);
+
+ private:
+  void write(const void* data, std::size_t n_bytes);
+  void read(std::int64_t offset, void* data, std::size_t n_bytes) const;
+
+  std::size_t n_planes_;
+  std::int64_t n_cols_;
+  std::size_t row_bytes_;
+  std::size_t memory_bytes_;
+  std::string folder_;
+  std::vector<std::byte> memory_;
+  int file_ = -1;
+  std::int64_t file_bytes_ = 0;
+  std::int64_t first_row_ = 0;
+  std::int64_t n_rows_ = 0;
+};
+
+}  // namespace skipstream

@@ -1,0 +1,21 @@
+#pragma once
+
+#include "skipstream/stages/calibrate.hpp"
+#include "skipstream/stages/compress_skips.hpp"
+#include "skipstream/stages/correct_leach.hpp"
+#include "skipstream/stages/correct_polarity.hpp"
+#include "skipstream/stages/find_clusters.hpp"
+#include "skipstream/stages/mask_columns.hpp"
+#include "skipstream/stages/mask_rows.hpp"
+#include "skipstream/stages/subtract_pedestal.hpp"
+
+namespace skipstream {
+
+template <class... Stage>
+struct StageList {};
+
+/// Every stage there is, in the order in which a chain usually has them. A new one is added here.
+using AllStages = StageList<CorrectLeach, CorrectPolarity, CompressSkips, MaskColumns, MaskRows,
+                            SubtractPedestal, Calibrate, FindClusters>;
+
+}  // namespace skipstream

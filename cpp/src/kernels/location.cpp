@@ -1,0 +1,148 @@
+#include "skipstream/kernels/location.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace skipstream::kernels {
+
+double median_of(std::span<double> values) noexcept {
+  const std::size_t half = values.size() / 2;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(half);
+  std::nth_element(values.begin(), middle, values.end());
+  if (values.size() % 2 == 1) return *middle;
+  return (*std::max_element(values.begin(), middle) + *middle) / 2;
+}
+
+Location median_and_mad(std::span<double> values, std::span<double> work) noexcept {
+  const double median = median_of(values);
+  for (std::size_t i = 0; i < values.size(); ++i) work[i] = std::abs(values[i] - median);
+  return {median, sigma_per_mad * median_of(work.first(values.size()))};
+}
+
+Location mean_and_std(std::span<const double> values) noexcept {
+  const double shift = values[0];
+  double sum = 0;
+  for (const double value : values) sum += value - shift;
+  const auto n = static_cast<double>(values.size());
+  const double mean = sum / n;
+  double squares = 0;
+  for (const double value : values) {
+    const double d = value - shift - mean;
+    squares += d * d;
+  }
+  return {shift + mean, std::sqrt(squares / n)};
+}
+
+Location clipped_mean(std::span<double> values, double n_sigma, std::int64_t n_iterations) noexcept {
+  Location location = mean_and_std(values);
+  for (std::int64_t i = 0; i < n_iterations; ++i) {
+    const auto kept =
+        std::stable_partition(values.begin(), values.end(), [&](double value) {
+          return std::abs(value - location.value) <= n_sigma * location.sigma;
+        });
+    const auto n = static_cast<std::size_t>(kept - values.begin());
+    if (n == values.size() || n < 2) break;
+    values = values.first(n);
+    location = mean_and_std(values);
+  }
+  return location;
+}
+
+namespace {
+
+/// Solves the symmetric 3 x 3 system; false when it is singular.
+bool solve(double a[3][3], double b[3]) noexcept {
+  for (int i = 0; i < 3; ++i) {
+    int pivot = i;
+    for (int r = i + 1; r < 3; ++r) {
+      if (std::abs(a[r][i]) > std::abs(a[pivot][i])) pivot = r;
+    }
+    if (!(std::abs(a[pivot][i]) > 0)) return false;
+    std::swap(b[i], b[pivot]);
+    for (int c = 0; c < 3; ++c) std::swap(a[i][c], a[pivot][c]);
+    for (int r = i + 1; r < 3; ++r) {
+      const double factor = a[r][i] / a[i][i];
+      for (int c = i; c < 3; ++c) a[r][c] -= factor * a[i][c];
+      b[r] -= factor * b[i];
+    }
+  }
+  for (int i = 2; i >= 0; --i) {
+    for (int c = i + 1; c < 3; ++c) b[i] -= a[i][c] * b[c];
+    b[i] /= a[i][i];
+  }
+  return true;
+}
+
+}  // namespace
+
+std::optional<Location> fit_gaussian(std::span<double> values, std::span<double> work,
+                                     std::span<double> bins, double n_sigma) noexcept {
+  const Location start = median_and_mad(values, work);
+  if (!(start.sigma > 0) || values.size() < 8) return std::nullopt;
+  const double low = start.value - n_sigma * start.sigma;
+  const double high = start.value + n_sigma * start.sigma;
+  // The IQR of a Gaussian is 2 MAD.
+  const double width = 2 * (2 * start.sigma / sigma_per_mad) /
+                       std::cbrt(static_cast<double>(values.size()));
+  const auto n_bins = static_cast<std::size_t>(
+      std::clamp((high - low) / width, 6.0, static_cast<double>(bins.size())));
+  const double bin = (high - low) / static_cast<double>(n_bins);
+  std::fill_n(bins.begin(), n_bins, 0.0);
+  for (const double value : values) {
+    if (value < low || value >= high) continue;
+    bins[std::min(static_cast<std::size_t>((value - low) / bin), n_bins - 1)] += 1;
+  }
+
+  // Parameters in units of the start: height, centre and width.
+  double p[3] = {*std::max_element(bins.begin(), bins.begin() + static_cast<std::ptrdiff_t>(n_bins)),
+                 0.0, 1.0};
+  const auto position = [&](std::size_t i) {
+    return (low + (static_cast<double>(i) + 0.5) * bin - start.value) / start.sigma;
+  };
+  const auto chi2_of = [&](const double q[3]) {
+    double chi2 = 0;
+    for (std::size_t i = 0; i < n_bins; ++i) {
+      const double u = (position(i) - q[1]) / q[2];
+      const double d = bins[i] - q[0] * std::exp(-u * u / 2);
+      chi2 += d * d / std::max(1.0, bins[i]);
+    }
+    return chi2;
+  };
+  double damping = 1e-3;
+  double chi2 = chi2_of(p);
+  constexpr int max_iterations = 100;
+  for (int iteration = 0; iteration < max_iterations; ++iteration) {
+    double a[3][3] = {};
+    double b[3] = {};
+    for (std::size_t i = 0; i < n_bins; ++i) {
+      const double u = (position(i) - p[1]) / p[2];
+      const double shape = std::exp(-u * u / 2);
+      const double gradient[3] = {shape, p[0] * shape * u / p[2], p[0] * shape * u * u / p[2]};
+      const double weight = 1 / std::max(1.0, bins[i]);
+      for (int r = 0; r < 3; ++r) {
+        b[r] += weight * gradient[r] * (bins[i] - p[0] * shape);
+        for (int c = 0; c < 3; ++c) a[r][c] += weight * gradient[r] * gradient[c];
+      }
+    }
+    for (int r = 0; r < 3; ++r) a[r][r] *= 1 + damping;
+    if (!solve(a, b)) return std::nullopt;
+    const double next[3] = {p[0] + b[0], p[1] + b[1], p[2] + b[2]};
+    const double next_chi2 = next[2] > 0 ? chi2_of(next) : chi2 + 1;
+    if (next_chi2 <= chi2) {
+      const bool settled = std::abs(b[1]) < 1e-10 && std::abs(b[2]) < 1e-10;
+      std::copy(next, next + 3, p);
+      chi2 = next_chi2;
+      damping /= 10;
+      if (settled) {
+        if (std::abs(p[1]) > n_sigma || p[2] > n_sigma) return std::nullopt;
+        return Location{start.value + p[1] * start.sigma, p[2] * start.sigma};
+      }
+    } else {
+      damping *= 10;
+      if (damping > 1e12) return std::nullopt;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace skipstream::kernels

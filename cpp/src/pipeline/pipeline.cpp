@@ -1,0 +1,376 @@
+#include "skipstream/pipeline/pipeline.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+#include <utility>
+
+#include "skipstream/base/error.hpp"
+
+namespace skipstream {
+
+namespace {
+
+constexpr std::int64_t chunk_bytes = 1 << 20;
+constexpr std::int64_t read_bytes = 256 << 10;  // stays in the second-level cache
+
+/// Rows that the caller holds in memory.
+class MemorySamples : public SampleSource {
+ public:
+  MemorySamples(const std::byte* samples, std::int64_t pixel_bytes)
+      : samples_(samples), pixel_bytes_(pixel_bytes) {}
+  const std::byte* fetch(std::int64_t first_pixel, std::int64_t /*n_pixels*/,
+                         std::byte* /*scratch*/) const override {
+    return samples_ + first_pixel * pixel_bytes_;
+  }
+
+ private:
+  const std::byte* samples_;
+  std::int64_t pixel_bytes_;
+};
+
+std::string label(std::size_t number) { return "stage[" + std::to_string(number) + "] "; }
+
+/// Runs `begin`, and says in an error which stage it comes from.
+template <class Begin>
+auto named(std::optional<std::size_t> number, Begin&& begin) {
+  try {
+    return begin();
+  } catch (const ConfigError& error) {
+    throw ConfigError((number ? label(*number) : std::string()) + error.what());
+  }
+}
+
+std::int64_t row_bytes(const std::vector<PlaneInfo>& planes, std::int64_t n_cols) {
+  return n_cols * static_cast<std::int64_t>(planes.size() * sizeof(double) + sizeof(std::uint32_t));
+}
+
+}  // namespace
+
+/// The way from one pixel step to the next: taps first, then the step, or its spool.
+class Pipeline::PixelLink : public StageOutput {
+ public:
+  PixelLink(Pipeline& pipeline, std::size_t next) : pipeline_(pipeline), next_(next) {}
+
+  void push(PixelChunk& chunk) override {
+    for (const auto& tap : taps) tap(chunk);
+    if (next_ == pipeline_.chain_.pixel_steps.size()) return;
+    auto& stage = *pipeline_.chain_.pixel_steps[next_].stage;
+    if (auto* spool = pipeline_.spools_[next_].get()) {
+      stage.observe(chunk);
+      spool->append(chunk);
+    } else {
+      stage.push(chunk, *pipeline_.links_[next_ + 1]);
+    }
+  }
+
+  void append(std::size_t table, std::span<const Cell> cells) override {
+    for (auto& known : pipeline_.tables_) {
+      if (known.step + 1 == next_ && known.index == table) {
+        known.cells.insert(known.cells.end(), cells.begin(), cells.end());
+      }
+    }
+  }
+
+  std::vector<PlaneInfo> planes;
+  std::vector<Tap> taps;
+
+ private:
+  Pipeline& pipeline_;
+  std::size_t next_;
+};
+
+class Pipeline::SampleLink : public SampleOutput {
+ public:
+  SampleLink(Pipeline& pipeline, std::size_t next) : pipeline_(pipeline), next_(next) {}
+
+  void push(const SampleChunk& chunk) override {
+    if (next_ < pipeline_.chain_.sample_steps.size()) {
+      pipeline_.chain_.sample_steps[next_].stage->push(chunk, *pipeline_.sample_links_[next_ + 1]);
+    } else {
+      pipeline_.reduce(MemorySamples(chunk.samples, pipeline_.pixel_bytes_), 0, chunk.n_rows, {});
+    }
+  }
+
+ private:
+  Pipeline& pipeline_;
+  std::size_t next_;
+};
+
+struct Pipeline::Buffer {
+  std::vector<double> values;
+  std::vector<std::uint32_t> mask;
+  std::vector<double*> planes;
+};
+
+Pipeline::Pipeline(Chain chain, PipelineOptions options)
+    : chain_(std::move(chain)), options_(std::move(options)) {}
+
+Pipeline::~Pipeline() = default;
+
+const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
+  if (!links_.empty()) throw Error("pipeline: begin was called before; make one per image");
+  if (image.n_cols < 1 || image.n_skips < 1) {
+    throw ConfigError(image.amplifier + ": an image needs at least 1 column and 1 skip; got " +
+                      std::to_string(image.n_cols) + " and " + std::to_string(image.n_skips));
+  }
+  if (image.prescan_cols < 0 || image.overscan_cols < 0 || image.prescan_rows < 0 ||
+      image.overscan_rows < 0 || image.prescan_cols + image.overscan_cols > image.n_cols) {
+    throw ConfigError(image.amplifier + ": prescan_cols = " + std::to_string(image.prescan_cols) +
+                      " and overscan_cols = " + std::to_string(image.overscan_cols) +
+                      " do not fit into " + std::to_string(image.n_cols) + " columns");
+  }
+  image_ = image;
+  pixel_bytes_ = image_.n_skips * image_.format.n_bytes;
+  for (auto& step : chain_.sample_steps) {
+    const auto plan = named(step.number, [&] { return step.stage->begin(image_); });
+    in_order_ = in_order_ || !plan.format_only;
+    plan_.stages.push_back(
+        {step.number, std::string(step.name), {}, plan.delay_rows, plan.state_bytes, false});
+  }
+
+  if (chain_.reduction == nullptr) {
+    if (image_.n_skips > 1) {
+      throw ConfigError(
+          (chain_.pixel_steps.empty()
+               ? std::string("stage: ")
+               : label(chain_.pixel_steps[0].number) + std::string(chain_.pixel_steps[0].name) +
+                     ": works on pixels, but ") +
+          "the image has " + std::to_string(image_.n_skips) +
+          " skips; put compress_skips first");
+    }
+    chain_.reduction = std::make_unique<CompressSkips>(CompressSkips::Config{});
+  }
+  auto reduction = named(chain_.reduction_number, [&] { return chain_.reduction->begin(image_); });
+  if (image_.add_maximum) {
+    std::vector<std::string> statistics;
+    for (const auto& plane : reduction.planes) statistics.push_back(plane.name);
+    chain_.reduction->require(AddMaximum::needs(statistics));
+    const std::size_t n_kept = reduction.planes.size();
+    reduction = chain_.reduction->begin(image_);
+    chain_.pixel_steps.insert(chain_.pixel_steps.begin(),
+                              {chain_.reduction_number.value_or(0), "add_maximum",
+                               std::make_unique<AddMaximum>(n_kept)});
+  }
+  reduced_planes_ = reduction.planes;
+  plan_.stages.push_back({chain_.reduction_number, std::string(CompressSkips::title.name),
+                          reduction.planes, 0, 0, false});
+  plan_.first_used_skip = chain_.reduction->first_used_skip();
+  plan_.n_used_skips = chain_.reduction->n_used_skips();
+
+  links_.push_back(std::make_unique<PixelLink>(*this, 0));
+  links_.back()->planes = reduction.planes;
+  for (std::size_t i = 0; i < chain_.pixel_steps.size(); ++i) {
+    auto& step = chain_.pixel_steps[i];
+    const auto planes_in = links_.back()->planes;
+    auto plan = named(step.number, [&] { return step.stage->begin(image_, planes_in); });
+    spools_.emplace_back();
+    if (plan.barrier) {
+      const std::int64_t expected =
+          image_.n_rows < 0 ? -1 : image_.n_rows * row_bytes(planes_in, image_.n_cols);
+      spools_.back() = std::make_unique<Spool>(planes_in.size(), image_.n_cols,
+                                               options_.spool_bytes, expected,
+                                               options_.spool_folder);
+      plan.state_bytes += expected < 0 ? options_.spool_bytes
+                                       : std::min(options_.spool_bytes, expected);
+    }
+    for (std::size_t t = 0; t < plan.tables.size(); ++t) {
+      tables_.push_back({std::move(plan.tables[t]), i, t, {}});
+    }
+    links_.push_back(std::make_unique<PixelLink>(*this, i + 1));
+    links_.back()->planes = plan.planes;
+    const bool added = step.name == "add_maximum";
+    plan_.stages.push_back({added ? std::nullopt : std::optional(step.number),
+                            std::string(step.name), plan.planes, plan.delay_rows, plan.state_bytes,
+                            plan.barrier});
+  }
+  for (std::size_t i = 0; i <= chain_.sample_steps.size(); ++i) {
+    sample_links_.push_back(std::make_unique<SampleLink>(*this, i));
+  }
+  for (const auto& stage : plan_.stages) {
+    plan_.delay_rows += stage.delay_rows;
+    plan_.state_bytes += stage.state_bytes;
+  }
+  begin_buffers(image_);
+  return plan_;
+}
+
+void Pipeline::begin_buffers(const ImageInfo& image) {
+  const std::int64_t planes_row_bytes = row_bytes(reduced_planes_, image.n_cols);
+  plan_.n_cols = image.n_cols;
+  plan_.chunk_rows = options_.chunk_rows > 0
+                         ? options_.chunk_rows
+                         : std::clamp<std::int64_t>(chunk_bytes / planes_row_bytes, 1, 1024);
+  if (image.n_rows > 0) plan_.chunk_rows = std::min(plan_.chunk_rows, image.n_rows);
+  const std::int64_t chunk_pixels = plan_.chunk_rows * image.n_cols;
+  const auto n_threads = static_cast<std::int64_t>(std::max<std::size_t>(options_.n_threads, 1));
+  block_pixels_ = std::max<std::int64_t>(1, read_bytes / pixel_bytes_);
+  if (n_threads > 1) {
+    block_pixels_ = std::min(block_pixels_, (chunk_pixels + 4 * n_threads - 1) / (4 * n_threads));
+  }
+  block_pixels_ = std::min(block_pixels_, chunk_pixels);
+
+  const std::size_t n_buffers = n_threads > 1 ? 2 : 1;
+  for (std::size_t b = 0; b < n_buffers; ++b) {
+    Buffer buffer;
+    const auto n = static_cast<std::size_t>(chunk_pixels);
+    buffer.values.resize(n * reduced_planes_.size());
+    buffer.mask.resize(n);
+    for (std::size_t p = 0; p < reduced_planes_.size(); ++p) {
+      buffer.planes.push_back(buffer.values.data() + p * n);
+    }
+    buffers_.push_back(std::move(buffer));
+  }
+  const auto scratch = [this](std::int64_t n_bytes) {
+    constexpr std::size_t line = 64;
+    scratch_.emplace_back(static_cast<std::size_t>(n_bytes) + line);
+    std::byte* first = scratch_.back().data();
+    return first + (line - reinterpret_cast<std::uintptr_t>(first) % line) % line;
+  };
+  for (std::int64_t t = 0; t < n_threads; ++t) {
+    read_scratch_.push_back(scratch(block_pixels_ * pixel_bytes_));
+    reduce_scratch_.push_back(scratch(chain_.reduction->scratch_bytes()));
+    block_planes_.emplace_back(reduced_planes_.size());
+  }
+  plan_.buffer_bytes =
+      static_cast<std::int64_t>(n_buffers) * plan_.chunk_rows * planes_row_bytes +
+      n_threads * (block_pixels_ * pixel_bytes_ + chain_.reduction->scratch_bytes());
+  workers_ = std::make_unique<Workers>(static_cast<std::size_t>(n_threads));
+}
+
+std::size_t Pipeline::link_after(std::size_t number) const {
+  std::optional<std::size_t> found;
+  if (chain_.reduction_number == number) found = 0;
+  for (std::size_t i = 0; i < chain_.pixel_steps.size(); ++i) {
+    if (chain_.pixel_steps[i].number == number) found = i + 1;
+  }
+  if (!found) {
+    throw ConfigError("output: stage[" + std::to_string(number) +
+                      "] makes no pixels; take the rows after compress_skips or a later stage");
+  }
+  return *found;
+}
+
+void Pipeline::add_tap(std::size_t number, Tap tap) {
+  links_[link_after(number)]->taps.push_back(std::move(tap));
+}
+
+const std::vector<PlaneInfo>& Pipeline::planes_after(std::size_t number) const {
+  return links_[link_after(number)]->planes;
+}
+
+void Pipeline::push(const std::byte* samples, std::int64_t n_rows) {
+  if (finished_) throw Error("pipeline: push after finish; make a new pipeline for a new image");
+  const SampleChunk chunk{samples, rows_pushed_, n_rows};
+  rows_pushed_ += n_rows;
+  if (n_rows == 0) return;
+  if (in_order_) {
+    sample_links_[0]->push(chunk);
+  } else {
+    reduce(MemorySamples(samples, pixel_bytes_), 0, n_rows, {});
+  }
+}
+
+void Pipeline::run(const SampleSource& source, std::int64_t n_rows, const Progress& progress) {
+  if (finished_) throw Error("pipeline: run after finish; make a new pipeline for a new image");
+  if (!in_order_) {
+    rows_pushed_ += n_rows;
+    reduce(source, 0, n_rows, progress);
+    return;
+  }
+  const std::int64_t samples_row_bytes = image_.n_cols * pixel_bytes_;
+  const std::int64_t step = std::max<std::int64_t>(1, chunk_bytes / samples_row_bytes);
+  std::vector<std::byte> rows(static_cast<std::size_t>(std::min(step, n_rows) * samples_row_bytes));
+  for (std::int64_t row = 0; row < n_rows; row += step) {
+    const std::int64_t n = std::min(step, n_rows - row);
+    push(source.fetch(row * image_.n_cols, n * image_.n_cols, rows.data()), n);
+    if (progress) progress(rows_pushed_);
+  }
+}
+
+void Pipeline::reduce(const SampleSource& source, std::int64_t first_source_row,
+                      std::int64_t n_rows, const Progress& progress) {
+  if (n_rows == 0) return;
+  const std::int64_t n_chunks = (n_rows + plan_.chunk_rows - 1) / plan_.chunk_rows;
+  Workers::Task tasks[2];
+  const auto start = [&](std::int64_t k) {
+    const auto b = static_cast<std::size_t>(k) % buffers_.size();
+    const std::int64_t row = k * plan_.chunk_rows;
+    const std::int64_t n_pixels = std::min(plan_.chunk_rows, n_rows - row) * image_.n_cols;
+    const std::int64_t first_pixel = (first_source_row + row) * image_.n_cols;
+    tasks[b] = [this, &source, b, n_pixels, first_pixel](std::int64_t task, std::size_t worker) {
+      const std::int64_t begin = task * block_pixels_;
+      const std::int64_t n = std::min(block_pixels_, n_pixels - begin);
+      const std::byte* samples = source.fetch(first_pixel + begin, n, read_scratch_[worker]);
+      Buffer& buffer = buffers_[b];
+      auto& planes = block_planes_[worker];
+      for (std::size_t p = 0; p < planes.size(); ++p) planes[p] = buffer.planes[p] + begin;
+      chain_.reduction->reduce(samples, n, planes.data(), buffer.mask.data() + begin,
+                               reduce_scratch_[worker]);
+    };
+    workers_->start((n_pixels + block_pixels_ - 1) / block_pixels_, tasks[b]);
+  };
+  start(0);
+  workers_->wait();
+  for (std::int64_t k = 0; k < n_chunks; ++k) {
+    Buffer& buffer = buffers_[static_cast<std::size_t>(k) % buffers_.size()];
+    const std::int64_t n = std::min(plan_.chunk_rows, n_rows - k * plan_.chunk_rows);
+    PixelChunk chunk{buffer.planes, buffer.mask.data(), rows_reduced_, n, image_.n_cols};
+    const bool more = k + 1 < n_chunks;
+    if (buffers_.size() > 1 && more) {
+      // The other threads reduce the next chunk while this one passes the ordered stages.
+      start(k + 1);
+      std::exception_ptr failure;
+      try {
+        deliver(chunk);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      workers_->wait();
+      if (failure) std::rethrow_exception(failure);
+    } else {
+      deliver(chunk);
+      if (more) {
+        start(k + 1);
+        workers_->wait();
+      }
+    }
+    if (progress) progress(rows_reduced_);
+  }
+}
+
+void Pipeline::deliver(PixelChunk& chunk) {
+  rows_reduced_ += chunk.n_rows;
+  links_[0]->push(chunk);
+}
+
+void Pipeline::finish() {
+  if (finished_) return;
+  finished_ = true;
+  for (std::size_t i = 0; i < chain_.sample_steps.size() && in_order_; ++i) {
+    chain_.sample_steps[i].stage->finish(*sample_links_[i + 1]);
+  }
+  for (std::size_t i = 0; i < chain_.pixel_steps.size(); ++i) {
+    auto& stage = *chain_.pixel_steps[i].stage;
+    auto& link = *links_[i + 1];
+    if (spools_[i]) {
+      stage.settle();
+      spools_[i]->replay(plan_.chunk_rows, [&](PixelChunk& chunk) { stage.push(chunk, link); });
+    }
+    stage.finish(link);
+  }
+  for (auto& table : tables_) {
+    chain_.pixel_steps[table.step].stage->complete_table(table.index, table.cells);
+  }
+}
+
+std::vector<Pipeline::StageFindings> Pipeline::findings() const {
+  std::vector<StageFindings> all;
+  for (const auto& step : chain_.pixel_steps) {
+    auto found = step.stage->findings();
+    if (!found.empty()) all.push_back({std::string(step.name), std::move(found)});
+  }
+  return all;
+}
+
+}  // namespace skipstream

@@ -1,0 +1,920 @@
+#include "skipstream/stages/compress_skips.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string_view>
+#include <type_traits>
+
+#include "skipstream/base/error.hpp"
+#include "skipstream/base/mask.hpp"
+#include "skipstream/kernels/dispatch.hpp"
+#include "skipstream/kernels/exact.hpp"
+
+namespace skipstream {
+
+using kernels::divide;
+using kernels::Int128;
+
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+constexpr std::array<std::string_view, 16> statistic_names{
+    "mean", "median", "std",      "var",          "min",          "max",   "ptp",  "sum",
+    "rms",  "mad",    "quantile", "clipped_mean", "trimmed_mean", "first", "last", "count"};
+
+/// How a decoded key becomes a value: `scale * key + zero`, exactly where both are whole.
+struct Affine {
+  double scale = 1.0;
+  double zero = 0.0;
+  bool whole = true;  ///< scale is 1 or -1 and zero an integer below 2^64
+  Int128 whole_zero = 0;
+
+  /// The value of `sum / n` keys.
+  [[nodiscard]] double location(Int128 sum, std::int64_t n) const noexcept {
+    if (whole) return divide((scale < 0 ? -sum : sum) + whole_zero * n, n);
+    return scale * divide(sum, n) + zero;
+  }
+  [[nodiscard]] double location(double value) const noexcept { return scale * value + zero; }
+};
+
+Affine affine_of(const SampleFormat& format) {
+  Affine affine;
+  affine.scale = format.scale;
+  affine.zero = format.zero;
+  if (format.kind == SampleKind::integer && format.is_unsigned && format.n_bytes > 1) {
+    // Unsigned samples are decoded with their sign bit flipped: 2^(bits-1) too low.
+    affine.zero += format.scale * std::ldexp(1.0, 8 * format.n_bytes - 1);
+  }
+  affine.whole = std::abs(affine.scale) == 1.0 && std::floor(affine.zero) == affine.zero &&
+                 std::abs(affine.zero) < std::ldexp(1.0, 64);
+  if (affine.whole) affine.whole_zero = static_cast<Int128>(affine.zero);
+  return affine;
+}
+
+/// Keys of one pixel, and what is known of them.
+template <class Key>
+struct Keys {
+  const Key* keys = nullptr;
+  std::int64_t n = 0;
+  Key smallest = 0;
+  Key largest = 0;
+};
+
+/// A rank-k key, and how many keys are at or below it.
+template <class Key>
+struct Ranked {
+  Key key;
+  std::int64_t n_at_or_below;
+};
+
+/// The bracket of the search: count(<= low) <= rank < count(<= high).
+template <class Key>
+struct Bracket {
+  Int128 low;
+  Int128 high;
+  std::int64_t n_low;
+  std::int64_t n_high;
+};
+
+/// Finds the key of rank `rank` (from 0) by counting how many are at or below trial bounds, four at
+/// a time. `guess` and `step` place the first four; later ones interpolate between the counts, and
+/// every third round cuts the bracket in five equal parts, which bounds their number.
+template <class Key>
+Ranked<Key> select(const kernels::KeyKernels<Key>& kernel, const Keys<Key>& pixel,
+                   std::int64_t rank, double guess, double step, Key* work) noexcept {
+  Bracket<Key> b{Int128{pixel.smallest} - 1, pixel.largest, 0, pixel.n};
+  constexpr std::int64_t few = 24;
+  for (int round = 0; b.high - b.low > 1; ++round) {
+    const Int128 width = b.high - b.low;
+    const std::int64_t inside = b.n_high - b.n_low;
+    if (inside <= few && width > 16 && round > 0) {
+      // Few enough to look at one by one.
+      std::int64_t n = 0;
+      const auto low = static_cast<Key>(b.low < Int128{pixel.smallest} ? pixel.smallest : b.low);
+      const bool from_smallest = b.low < Int128{pixel.smallest};
+      const auto high = static_cast<Key>(b.high);
+      for (std::int64_t i = 0; i < pixel.n; ++i) {
+        const Key key = pixel.keys[i];
+        work[n] = key;
+        n += (key <= high) & (from_smallest | (key > low)) ? 1 : 0;
+      }
+      std::sort(work, work + n);
+      const Key found = work[rank - b.n_low];
+      std::int64_t at_or_below = rank - b.n_low;
+      while (at_or_below < n && work[at_or_below] == found) ++at_or_below;
+      return {found, b.n_low + at_or_below};
+    }
+    Key bounds[4];
+    if (width <= 5) {
+      for (int i = 0; i < 4; ++i) {
+        bounds[i] = static_cast<Key>(std::min(b.low + 1 + i, b.high - 1));
+      }
+    } else {
+      double centre = guess;
+      double reach = step;
+      if (round % 3 == 2) {
+        for (int i = 0; i < 4; ++i) bounds[i] = static_cast<Key>(b.low + width * (i + 1) / 5);
+      } else {
+        if (round > 0) {
+          const double part = (static_cast<double>(rank - b.n_low) + 0.5) / static_cast<double>(inside);
+          centre = static_cast<double>(b.low) + part * static_cast<double>(width);
+          reach = static_cast<double>(width) / std::sqrt(static_cast<double>(inside) + 1) / 2;
+        }
+        reach = std::max(reach, 1.0);
+        for (int i = 0; i < 4; ++i) {
+          const double bound = std::floor(centre + (i - 1.5) * reach);
+          const Int128 wanted =
+              std::abs(bound) < 0x1p100 ? static_cast<Int128>(bound) : (bound < 0 ? b.low : b.high);
+          bounds[i] = static_cast<Key>(std::clamp(wanted, b.low + 1, b.high - 1));
+        }
+      }
+    }
+    std::int64_t counts[4];
+    kernel.count4(pixel.keys, pixel.n, bounds, counts);
+    for (int i = 0; i < 4; ++i) {
+      if (counts[i] <= rank) {
+        if (Int128{bounds[i]} > b.low) {
+          b.low = bounds[i];
+          b.n_low = counts[i];
+        }
+      } else if (Int128{bounds[i]} < b.high) {
+        b.high = bounds[i];
+        b.n_high = counts[i];
+      }
+    }
+  }
+  return {static_cast<Key>(b.high), b.n_high};
+}
+
+/// The keys of rank `rank` and `rank` + 1.
+template <class Key>
+std::pair<Key, Key> select_pair(const kernels::KeyKernels<Key>& kernel, const Keys<Key>& pixel,
+                                std::int64_t rank, double guess, double step, Key* work) noexcept {
+  const auto lower = select(kernel, pixel, rank, guess, step, work);
+  if (rank + 1 >= pixel.n || lower.n_at_or_below > rank + 1) return {lower.key, lower.key};
+  return {lower.key, kernel.next_above(pixel.keys, pixel.n, lower.key)};
+}
+
+template <class Key>
+std::pair<Key, Key> middle_pair(const kernels::KeyKernels<Key>& kernel, const Keys<Key>& pixel,
+                                double guess, double step, Key* work) noexcept {
+  auto pair = select_pair(kernel, pixel, (pixel.n - 1) / 2, guess, step, work);
+  if (pixel.n % 2 == 1) pair.second = pair.first;
+  return pair;
+}
+
+/// Median of absolute deviations, of values in any order; reorders them.
+double median_in_place(double* values, std::int64_t n) noexcept {
+  double* middle = values + n / 2;
+  std::nth_element(values, middle, values + n);
+  if (n % 2 == 1) return *middle;
+  return (*std::max_element(values, middle) + *middle) / 2;
+}
+
+/// NumPy's linear interpolation between two neighbours.
+double interpolate(double a, double b, double part) noexcept {
+  return part >= 0.5 ? b - (b - a) * (1 - part) : a + (b - a) * part;
+}
+
+
+}  // namespace
+
+
+/// Integer samples: sums are exact.
+template <class Key>
+struct CompressSkips::Integers {
+  static constexpr bool wide = sizeof(Key) == 8;
+
+  const CompressSkips& stage;
+  Affine affine;
+  const kernels::SkipKernels& table = kernels::skip_kernels();
+  const kernels::KeyKernels<Key>& kernel = own_kernel(table);
+  Key* keys;
+  Key* work;
+  double* deviations;
+  // Of the pixel in hand:
+  Keys<Key> pixel{};
+  Int128 sum = 0;
+  Int128 squares = 0;  ///< around `centre`
+  Key centre = 0;
+  double guess = 0;
+  double step = 1;
+
+  static const kernels::KeyKernels<Key>& own_kernel(const kernels::SkipKernels& kernels) {
+    if constexpr (sizeof(Key) == 2) return kernels.int16;
+    if constexpr (sizeof(Key) == 4) return kernels.int32;
+    if constexpr (sizeof(Key) == 8) return kernels.int64;
+  }
+
+  Integers(const CompressSkips& owner, std::byte* scratch)
+      : stage(owner), affine(affine_of(owner.format_)) {
+    const auto n = static_cast<std::size_t>(owner.n_used_skips() + 64);
+    keys = reinterpret_cast<Key*>(scratch);
+    work = keys + n;
+    deviations = reinterpret_cast<double*>(scratch + 2 * n * sizeof(std::int64_t));
+  }
+
+  static std::int64_t bytes(std::int64_t n) { return 3 * (n + 64) * 8; }
+
+  /// Decodes a pixel. Returns its mask bits.
+  std::uint32_t load(const std::byte* samples, std::int64_t n) {
+    const SampleFormat& format = stage.format_;
+    kernels::Decoded<Key> decoded;
+    if (sizeof(Key) == 2 && format.n_bytes == 1) {
+      if constexpr (sizeof(Key) == 2) decoded = table.decode8(samples, n, format.is_unsigned, keys);
+    } else {
+      const Key flip = format.is_unsigned ? std::numeric_limits<Key>::min() : Key{0};
+      decoded = kernel.decode(samples, n, format.big_endian, flip, keys);
+    }
+    pixel = {keys, n, decoded.smallest, decoded.largest};
+    sum = decoded.sum;
+    std::uint32_t bits = 0;
+    if (format.blank) {
+      const std::int64_t n_valid = leave_out_blanks(n);
+      if (n_valid < n) bits |= mask_bit::missing_skips;
+      if (n_valid == 0) return mask_bit::no_data;
+      pixel.n = n_valid;
+    }
+    if constexpr (wide) {
+      sum = 0;
+      for (std::int64_t i = 0; i < pixel.n; ++i) sum += pixel.keys[i];
+    }
+    if (is_saturated()) bits |= mask_bit::saturated;
+    return bits;
+  }
+
+  /// Moves samples that are not blank together; returns how many there are.
+  std::int64_t leave_out_blanks(std::int64_t n) {
+    const SampleFormat& format = stage.format_;
+    Int128 blank = *format.blank;
+    if (format.is_unsigned && format.n_bytes > 1) blank -= Int128{1} << (8 * format.n_bytes - 1);
+    std::int64_t n_valid = 0;
+    for (std::int64_t i = 0; i < n; ++i) {
+      keys[n_valid] = keys[i];
+      n_valid += Int128{keys[i]} != blank ? 1 : 0;
+    }
+    if (n_valid == n || n_valid == 0) return n_valid;
+    pixel.smallest = *std::min_element(keys, keys + n_valid);
+    pixel.largest = *std::max_element(keys, keys + n_valid);
+    sum = 0;
+    for (std::int64_t i = 0; i < n_valid; ++i) sum += keys[i];
+    return n_valid;
+  }
+
+  [[nodiscard]] bool is_saturated() const {
+    if (stage.config_.saturation) {
+      return std::max(value(pixel.smallest), value(pixel.largest)) >= *stage.config_.saturation;
+    }
+    const SampleFormat& format = stage.format_;
+    if (format.n_bytes == 1) {
+      return format.is_unsigned ? pixel.smallest == 0 || pixel.largest == 255
+                                : pixel.smallest == -128 || pixel.largest == 127;
+    }
+    return pixel.smallest == std::numeric_limits<Key>::min() ||
+           pixel.largest == std::numeric_limits<Key>::max();
+  }
+
+  [[nodiscard]] double value(Key key) const { return affine.location(Int128{key}, 1); }
+  [[nodiscard]] bool falls() const { return affine.scale < 0; }
+  [[nodiscard]] std::int64_t n() const { return pixel.n; }
+
+  /// Squares around a centre near the mean, and from them where the median may be.
+  void measure_spread() {
+    const double mean = divide(sum, pixel.n);
+    centre = static_cast<Key>(std::clamp<double>(std::floor(mean), static_cast<double>(pixel.smallest),
+                                                 static_cast<double>(pixel.largest)));
+    if (wide && mean >= 0x1p62) centre = pixel.smallest;
+    const Int128 reach =
+        std::max(Int128{pixel.largest} - centre, Int128{centre} - pixel.smallest);
+    squares = 0;
+    if (sizeof(Key) == 2 && reach < (1 << 15)) {
+      const auto per_sample = std::max<std::int64_t>(static_cast<std::int64_t>(reach * reach), 1);
+      const std::int64_t block = std::max<std::int64_t>(INT32_MAX / per_sample, 1);
+      for (std::int64_t i = 0; i < pixel.n; i += block) {
+        squares += kernel.squares(pixel.keys + i, std::min(block, pixel.n - i), centre);
+      }
+    } else if (reach < (std::int64_t{1} << 20) && pixel.n < (std::int64_t{1} << 22)) {
+      squares = kernel.squares(pixel.keys, pixel.n, centre);
+    } else {
+      for (std::int64_t i = 0; i < pixel.n; ++i) {
+        const Int128 d = Int128{pixel.keys[i]} - centre;
+        squares += d * d;
+      }
+    }
+    guess = mean;
+    const double variance = static_cast<double>(squares) / static_cast<double>(pixel.n);
+    step = std::sqrt(variance / static_cast<double>(pixel.n));
+  }
+
+  [[nodiscard]] double variance(std::int64_t ddof) const {
+    if (pixel.n <= ddof) return nan;
+    const Int128 n = pixel.n;
+    const Int128 shifted = sum - n * centre;
+    Int128 left = 0;
+    Int128 right = 0;
+    Int128 numerator = 0;
+    const bool overflow = __builtin_mul_overflow(n, squares, &left) ||
+                          __builtin_mul_overflow(shifted, shifted, &right) ||
+                          __builtin_sub_overflow(left, right, &numerator);
+    double result = 0;
+    if (!overflow && pixel.n < (std::int64_t{1} << 30)) {
+      result = divide(numerator, pixel.n * (pixel.n - ddof));
+    } else {
+      // Only 64-bit samples that fill their range: 64 bits of mantissa then.
+      const auto m = static_cast<long double>(shifted) / static_cast<long double>(n);
+      const auto s = static_cast<long double>(squares) - m * static_cast<long double>(shifted);
+      result = static_cast<double>(s / static_cast<long double>(pixel.n - ddof));
+    }
+    return affine.whole ? result : affine.scale * affine.scale * result;
+  }
+
+  [[nodiscard]] double rms() const {
+    if (!affine.whole) {
+      const double m = affine.location(sum, pixel.n);
+      return std::sqrt(variance(0) + m * m);
+    }
+    // Sum of (d + shift)^2 with the sign of the scale, all integers.
+    const Int128 sign = falls() ? -1 : 1;
+    const Int128 shift = sign * centre + affine.whole_zero;
+    const Int128 differences = sign * (sum - Int128{pixel.n} * centre);
+    Int128 a = 0;
+    Int128 c = 0;
+    Int128 total = 0;
+    const bool overflow = __builtin_mul_overflow(2 * shift, differences, &a) ||
+                          __builtin_mul_overflow(shift, shift, &c) ||
+                          __builtin_mul_overflow(c, Int128{pixel.n}, &c) ||
+                          __builtin_add_overflow(squares, a, &total) ||
+                          __builtin_add_overflow(total, c, &total);
+    if (overflow) {
+      const double m = affine.location(sum, pixel.n);
+      return std::sqrt(variance(0) + m * m);
+    }
+    return std::sqrt(divide(total, pixel.n));
+  }
+
+  [[nodiscard]] double mean() const { return affine.location(sum, pixel.n); }
+  [[nodiscard]] double total() const {
+    if (!affine.whole) {
+      return affine.scale * divide(sum, 1) + static_cast<double>(pixel.n) * affine.zero;
+    }
+    return divide((falls() ? -sum : sum) + affine.whole_zero * pixel.n, 1);
+  }
+  [[nodiscard]] double smallest() const { return value(falls() ? pixel.largest : pixel.smallest); }
+  [[nodiscard]] double largest() const { return value(falls() ? pixel.smallest : pixel.largest); }
+  [[nodiscard]] double range() const {
+    return std::abs(affine.scale) * divide(Int128{pixel.largest} - pixel.smallest, 1);
+  }
+  [[nodiscard]] double first() const { return value(pixel.keys[0]); }
+  [[nodiscard]] double last() const { return value(pixel.keys[pixel.n - 1]); }
+
+  [[nodiscard]] double median() {
+    const auto [a, b] = middle_pair(kernel, pixel, guess, step, work);
+    return affine.location(Int128{a} + b, 2);
+  }
+
+  [[nodiscard]] double quantile(double q) {
+    if (falls()) q = 1 - q;
+    const double place = q * static_cast<double>(pixel.n - 1);
+    const double below = std::floor(place);
+    const double spread = step * std::sqrt(static_cast<double>(pixel.n));
+    const auto [a, b] = select_pair(kernel, pixel, static_cast<std::int64_t>(below),
+                                    guess + (q - 0.5) * 2.5 * spread, spread / 4, work);
+    return interpolate(value(a), value(b), place - below);
+  }
+
+  [[nodiscard]] double mad() {
+    const auto [a, b] = middle_pair(kernel, pixel, guess, step, work);
+    if constexpr (!wide) {
+      // Twice the deviations are whole, and a double holds them.
+      const double twice = static_cast<double>(a) + static_cast<double>(b);
+      for (std::int64_t i = 0; i < pixel.n; ++i) {
+        deviations[i] = std::abs(2 * static_cast<double>(pixel.keys[i]) - twice);
+      }
+      return std::abs(affine.scale) * (median_in_place(deviations, pixel.n) / 2);
+    } else {
+      const double centre_value = affine.location(Int128{a} + b, 2);
+      for (std::int64_t i = 0; i < pixel.n; ++i) {
+        deviations[i] = std::abs(value(pixel.keys[i]) - centre_value);
+      }
+      return median_in_place(deviations, pixel.n);
+    }
+  }
+
+  [[nodiscard]] double trimmed_mean(double fraction) {
+    const auto cut = static_cast<std::int64_t>(fraction * static_cast<double>(pixel.n));
+    const auto low = select(kernel, pixel, cut, guess, step, work);
+    const auto high = select(kernel, pixel, pixel.n - 1 - cut, guess, step, work);
+    const std::int64_t n_kept = pixel.n - 2 * cut;
+    if (low.key == high.key) return value(low.key);
+    Int128 inside = 0;
+    std::int64_t n_inside = 0;
+    for (std::int64_t i = 0; i < pixel.n; ++i) {
+      const bool in = pixel.keys[i] > low.key && pixel.keys[i] < high.key;
+      inside += in ? Int128{pixel.keys[i]} : Int128{0};
+      n_inside += in ? 1 : 0;
+    }
+    const std::int64_t n_low = low.n_at_or_below - cut;
+    const std::int64_t n_high = n_kept - n_inside - n_low;
+    return affine.location(inside + Int128{low.key} * n_low + Int128{high.key} * n_high, n_kept);
+  }
+
+  [[nodiscard]] double clipped_mean(double n_sigma, std::int64_t n_iterations) const {
+    double mean = divide(sum, pixel.n);
+    double sigma = std::sqrt(variance(0)) / std::abs(affine.scale);
+    std::int64_t n_kept = pixel.n;
+    Int128 kept_sum = sum;
+    for (std::int64_t i = 0; i < n_iterations; ++i) {
+      const double low = mean - n_sigma * sigma;
+      const double high = mean + n_sigma * sigma;
+      Int128 s = 0;
+      Int128 squared = 0;
+      std::int64_t n = 0;
+      for (std::int64_t j = 0; j < pixel.n; ++j) {
+        const auto key = static_cast<double>(pixel.keys[j]);
+        if (!(key >= low && key <= high)) continue;
+        const Int128 d = Int128{pixel.keys[j]} - centre;
+        s += d;
+        squared += d * d;
+        ++n;
+      }
+      if (n == n_kept || n < 2) break;
+      n_kept = n;
+      kept_sum = s + Int128{n} * centre;
+      mean = divide(kept_sum, n);
+      const double offset = divide(s, n);
+      sigma = std::sqrt(
+          std::max(0.0, static_cast<double>(squared) / static_cast<double>(n) - offset * offset));
+    }
+    return affine.location(kept_sum, n_kept);
+  }
+};
+
+/// Floating samples.
+template <class Real, class Key>
+struct CompressSkips::Reals {
+  const CompressSkips& stage;
+  Affine affine;
+  const kernels::SkipKernels& table = kernels::skip_kernels();
+  const kernels::RealKernels<Real, Key>& real = own_reals(table);
+  const kernels::KeyKernels<Key>& kernel = own_keys(table);
+  Real* values;
+  Key* keys;
+  Key* work;
+  double* deviations;
+  std::int64_t count = 0;
+  double mean_ = 0;
+  double squares = 0;  ///< around the mean
+  bool has_keys = false;
+  Keys<Key> pixel{};
+
+  static const kernels::RealKernels<Real, Key>& own_reals(const kernels::SkipKernels& kernels) {
+    if constexpr (sizeof(Real) == 4) return kernels.float32;
+    if constexpr (sizeof(Real) == 8) return kernels.float64;
+  }
+  static const kernels::KeyKernels<Key>& own_keys(const kernels::SkipKernels& kernels) {
+    if constexpr (sizeof(Real) == 4) return kernels.int32;
+    if constexpr (sizeof(Real) == 8) return kernels.int64;
+  }
+
+  Reals(const CompressSkips& owner, std::byte* scratch)
+      : stage(owner), affine(affine_of(owner.format_)) {
+    const auto n = static_cast<std::size_t>(owner.n_used_skips() + 64);
+    values = reinterpret_cast<Real*>(scratch);
+    keys = reinterpret_cast<Key*>(scratch + n * 8);
+    work = reinterpret_cast<Key*>(scratch + 2 * n * 8);
+    deviations = reinterpret_cast<double*>(scratch + 3 * n * 8);
+  }
+
+  static std::int64_t bytes(std::int64_t n) { return 4 * (n + 64) * 8; }
+
+  std::uint32_t load(const std::byte* samples, std::int64_t n) {
+    const std::int64_t n_nan = real.decode(samples, n, stage.format_.big_endian, values);
+    has_keys = false;
+    count = n;
+    std::uint32_t bits = 0;
+    if (n_nan > 0) {
+      count = 0;
+      for (std::int64_t i = 0; i < n; ++i) {
+        values[count] = values[i];
+        count += std::isnan(values[i]) ? 0 : 1;
+      }
+      if (count == 0) return mask_bit::no_data;
+      bits |= mask_bit::missing_skips;
+    }
+    double sum = 0;
+    double ignored = 0;
+    // Around the first value, then around the mean found so: the second sum corrects the first.
+    const auto start = static_cast<double>(values[0]);
+    real.sums(values, count, start, &sum, &ignored);
+    const auto m = static_cast<double>(count);
+    mean_ = start + sum / m;
+    squares = ignored - sum * (sum / m);
+    if (stage.wants_spread_) {
+      real.sums(values, count, mean_, &sum, &squares);
+      mean_ += sum / m;
+      squares -= sum * (sum / m);
+    }
+    if (stage.config_.saturation && largest() >= *stage.config_.saturation) {
+      bits |= mask_bit::saturated;
+    }
+    return bits;
+  }
+
+  void measure_spread() {}
+
+  void make_keys() {
+    if (has_keys) return;
+    has_keys = true;
+    real.keys(values, count, keys);
+    pixel = {keys, count, *std::min_element(keys, keys + count),
+             *std::max_element(keys, keys + count)};
+  }
+
+  [[nodiscard]] static Real real_of(Key key) {
+    using Word = std::make_unsigned_t<Key>;
+    constexpr int top = 8 * sizeof(Key) - 1;
+    const Key bits = key ^ static_cast<Key>(static_cast<Word>(key >> top) >> 1);
+    Real value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+  }
+
+  [[nodiscard]] static double key_of(double value) {
+    const auto near = static_cast<Real>(value);
+    Key bits;
+    std::memcpy(&bits, &near, sizeof bits);
+    using Word = std::make_unsigned_t<Key>;
+    constexpr int top = 8 * sizeof(Key) - 1;
+    return static_cast<double>(bits ^ static_cast<Key>(static_cast<Word>(bits >> top) >> 1));
+  }
+
+  [[nodiscard]] double value(double raw) const { return affine.location(raw); }
+  [[nodiscard]] bool falls() const { return affine.scale < 0; }
+  [[nodiscard]] std::int64_t n() const { return count; }
+  [[nodiscard]] double sigma() const {
+    return std::sqrt(std::max(0.0, squares / static_cast<double>(count)));
+  }
+
+  std::pair<double, double> pair_at(std::int64_t rank, double guess, double reach) {
+    make_keys();
+    const double centre = key_of(guess);
+    const double step = std::abs(key_of(guess + reach) - centre);
+    const bool usable = std::isfinite(centre) && std::isfinite(step) && std::isfinite(guess);
+    const auto [a, b] =
+        select_pair(kernel, pixel, rank, usable ? centre : 0.0, usable ? step : 1.0, work);
+    return {static_cast<double>(real_of(a)), static_cast<double>(real_of(b))};
+  }
+
+  [[nodiscard]] double median() {
+    auto [a, b] = pair_at((count - 1) / 2, mean_, sigma() / std::sqrt(static_cast<double>(count)));
+    if (count % 2 == 1) return value(a);
+    return a == b ? value(a) : value(a / 2 + b / 2 == (a + b) / 2 ? (a + b) / 2 : a + (b - a) / 2);
+  }
+
+  [[nodiscard]] double quantile(double q) {
+    if (falls()) q = 1 - q;
+    const double place = q * static_cast<double>(count - 1);
+    const double below = std::floor(place);
+    const auto [a, b] = pair_at(static_cast<std::int64_t>(below),
+                                mean_ + (q - 0.5) * 2.5 * sigma(), sigma() / 4);
+    return interpolate(value(a), value(b), place - below);
+  }
+
+  [[nodiscard]] double mad() {
+    const double centre = median();
+    for (std::int64_t i = 0; i < count; ++i) {
+      deviations[i] = std::abs(value(static_cast<double>(values[i])) - centre);
+    }
+    return median_in_place(deviations, count);
+  }
+
+  [[nodiscard]] double variance(std::int64_t ddof) const {
+    if (count <= ddof) return nan;
+    const double var = std::max(squares, 0.0) / static_cast<double>(count - ddof);
+    if (std::isnan(squares)) return nan;
+    return affine.scale * affine.scale * var;
+  }
+  [[nodiscard]] double mean() const { return value(mean_); }
+  [[nodiscard]] double total() const { return value(mean_) * static_cast<double>(count); }
+  [[nodiscard]] double rms() const {
+    const double m = mean();
+    return std::sqrt(variance(0) + m * m);
+  }
+  [[nodiscard]] double smallest() const {
+    return falls() ? value(*std::max_element(values, values + count))
+                   : value(*std::min_element(values, values + count));
+  }
+  [[nodiscard]] double largest() const {
+    return falls() ? value(*std::min_element(values, values + count))
+                   : value(*std::max_element(values, values + count));
+  }
+  [[nodiscard]] double range() const { return largest() - smallest(); }
+  [[nodiscard]] double first() const { return value(static_cast<double>(values[0])); }
+  [[nodiscard]] double last() const { return value(static_cast<double>(values[count - 1])); }
+
+  /// Mean of the values in [low, high], with so many of the limits themselves.
+  [[nodiscard]] double trimmed_mean(double fraction) {
+    const auto cut = static_cast<std::int64_t>(fraction * static_cast<double>(count));
+    const double low = pair_at(cut, mean_, sigma()).first;
+    const double high = pair_at(count - 1 - cut, mean_, sigma()).first;
+    const std::int64_t n_kept = count - 2 * cut;
+    if (low == high) return value(low);
+    double sum = 0;
+    std::int64_t n_inside = 0;
+    std::int64_t n_at_or_below_low = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto x = static_cast<double>(values[i]);
+      n_at_or_below_low += x <= low ? 1 : 0;
+      if (!(x > low && x < high)) continue;
+      sum += x - low;
+      ++n_inside;
+    }
+    const std::int64_t n_low = n_at_or_below_low - cut;
+    const std::int64_t n_high = n_kept - n_inside - n_low;
+    sum += static_cast<double>(n_high) * (high - low);
+    return value(low + sum / static_cast<double>(n_kept));
+  }
+
+  [[nodiscard]] double clipped_mean(double n_sigma, std::int64_t n_iterations) const {
+    double mean = mean_;
+    double width = sigma();
+    std::int64_t n_kept = count;
+    for (std::int64_t i = 0; i < n_iterations; ++i) {
+      double sum = 0;
+      double squared = 0;
+      std::int64_t n = 0;
+      for (std::int64_t j = 0; j < count; ++j) {
+        const double d = static_cast<double>(values[j]) - mean;
+        if (!(std::abs(d) <= n_sigma * width)) continue;
+        sum += d;
+        squared += d * d;
+        ++n;
+      }
+      if (n == n_kept || n < 2) break;
+      const double offset = sum / static_cast<double>(n);
+      mean += offset;
+      width = std::sqrt(std::max(0.0, squared / static_cast<double>(n) - offset * offset));
+      n_kept = n;
+    }
+    return value(mean);
+  }
+};
+
+CompressSkips::CompressSkips(Config config, ForeignStatistics foreign)
+    : config_(std::move(config)), foreign_(std::move(foreign)) {}
+
+bool CompressSkips::knows(const std::string& statistic) {
+  const std::string_view name = std::string_view(statistic).substr(0, statistic.find('('));
+  return std::find(statistic_names.begin(), statistic_names.end(), name) != statistic_names.end();
+}
+
+void CompressSkips::require(const std::vector<std::string>& statistics) {
+  auto& known = config_.statistics;
+  for (const auto& name : statistics) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) known.push_back(name);
+  }
+}
+
+CompressSkips::Statistic CompressSkips::parse(const std::string& name) const {
+  const auto wrong = [](const std::string& what) -> Statistic {
+    throw ConfigError("compress_skips.statistics: " + what);
+  };
+  const auto open = name.find('(');
+  const std::string_view word = std::string_view(name).substr(0, open);
+  const auto found = std::find(statistic_names.begin(), statistic_names.end(), word);
+  if (found == statistic_names.end()) {
+    if (const auto foreign = foreign_.find(name); foreign != foreign_.end()) {
+      return {Kind::foreign, 0.0, &foreign->second};
+    }
+    const std::vector<std::string> names(statistic_names.begin(), statistic_names.end());
+    return wrong("no statistic " + unknown_name(name, names));
+  }
+  const auto kind = static_cast<Kind>(found - statistic_names.begin());
+  if (kind != Kind::quantile) {
+    if (open != std::string::npos) return wrong("\"" + name + "\" takes no argument");
+    return {kind, 0.5, nullptr};
+  }
+  double q = -1;
+  const bool closed = open != std::string::npos && name.back() == ')';
+  const char* begin = name.data() + (closed ? open + 1 : 0);
+  const char* end = name.data() + name.size() - (closed ? 1 : 0);
+  const auto [stop, error] = std::from_chars(begin, end, q);
+  if (!closed || error != std::errc() || stop != end || !(q >= 0 && q <= 1)) {
+    return wrong("\"" + name + "\" must be quantile(q) with q from 0 to 1");
+  }
+  return {kind, q, nullptr};
+}
+
+void CompressSkips::resolve_range(const ImageInfo& image) {
+  const std::int64_t n = image.n_skips;
+  const auto from_end = [n](std::int64_t skip) { return skip < 0 ? skip + n : skip; };
+  const std::int64_t begin = config_.begin_skip.value_or(image.begin_skip);
+  const std::int64_t end = config_.end_skip.value_or(image.end_skip.value_or(n));
+  const std::string at = "compress_skips.";
+  if (from_end(begin) < 0 || from_end(begin) >= n) {
+    throw ConfigError(at + "begin_skip: must be below n_skips = " + std::to_string(n) + "; got " +
+                      std::to_string(begin));
+  }
+  if (from_end(end) < 0 || from_end(end) > n) {
+    throw ConfigError(at + "end_skip: must be at most n_skips = " + std::to_string(n) + "; got " +
+                      std::to_string(end));
+  }
+  if (from_end(end) <= from_end(begin)) {
+    throw ConfigError(at + "end_skip: no skip is left between begin_skip = " +
+                      std::to_string(begin) + " and end_skip = " + std::to_string(end));
+  }
+  begin_skip_ = from_end(begin);
+  end_skip_ = from_end(end);
+}
+
+StagePlan CompressSkips::begin(const ImageInfo& image) {
+  if (config_.statistics.empty()) {
+    throw ConfigError("compress_skips.statistics: must name at least one, such as \"mean\"");
+  }
+  resolve_range(image);
+  format_ = image.format;
+  n_skips_ = image.n_skips;
+  statistics_.clear();
+  has_foreign_ = false;
+  wants_spread_ = false;
+  StagePlan plan;
+  for (const auto& name : config_.statistics) {
+    for (const auto& plane : plan.planes) {
+      if (plane.name == name) {
+        throw ConfigError("compress_skips.statistics: \"" + name + "\" is named twice");
+      }
+    }
+    const Statistic statistic = parse(name);
+    statistics_.push_back(statistic);
+    PlaneInfo plane{name, image.unit, PlaneKind::location};
+    switch (statistic.kind) {
+      case Kind::std:
+      case Kind::mad:
+      case Kind::ptp:
+        plane.kind = PlaneKind::spread;
+        break;
+      case Kind::var:
+        plane.kind = PlaneKind::spread;
+        plane.unit = image.unit.empty() ? "" : image.unit + "2";
+        break;
+      case Kind::sum:
+      case Kind::rms:
+        plane.kind = PlaneKind::other;
+        break;
+      case Kind::count:
+        plane.kind = PlaneKind::other;
+        plane.unit = "";
+        break;
+      case Kind::foreign:
+        plane.kind = PlaneKind::other;
+        plane.unit = "";
+        has_foreign_ = true;
+        break;
+      default:
+        break;
+    }
+    plan.planes.push_back(plane);
+    const bool plain = statistic.kind == Kind::min || statistic.kind == Kind::max ||
+                       statistic.kind == Kind::ptp || statistic.kind == Kind::first ||
+                       statistic.kind == Kind::last || statistic.kind == Kind::count ||
+                       statistic.kind == Kind::foreign || statistic.kind == Kind::mean ||
+                       statistic.kind == Kind::sum;
+    const bool exact_sum_of_integers = format_.kind == SampleKind::integer;
+    wants_spread_ = wants_spread_ || !plain ||
+                    (!exact_sum_of_integers &&
+                     (statistic.kind == Kind::mean || statistic.kind == Kind::sum));
+  }
+  scratch_bytes_ = 4 * (n_used_skips() + 64) * 8;
+  plan.state_bytes = scratch_bytes_;
+  return plan;
+}
+
+template <class Source>
+void CompressSkips::reduce_as(const std::byte* samples, std::int64_t n_pixels,
+                              double* const* planes, std::uint32_t* mask,
+                              std::byte* scratch) const {
+  Source pixel(*this, scratch);
+  const std::int64_t pixel_bytes = n_skips_ * format_.n_bytes;
+  const std::int64_t n = n_used_skips();
+  samples += begin_skip_ * format_.n_bytes;
+  for (std::int64_t i = 0; i < n_pixels; ++i) {
+    const std::uint32_t bits = pixel.load(samples + i * pixel_bytes, n);
+    mask[i] = bits;
+    if ((bits & mask_bit::no_data) != 0) {
+      for (std::size_t s = 0; s < statistics_.size(); ++s) {
+        planes[s][i] = statistics_[s].kind == Kind::count ? 0.0 : nan;
+      }
+      continue;
+    }
+    if (wants_spread_) pixel.measure_spread();
+    for (std::size_t s = 0; s < statistics_.size(); ++s) {
+      double& value = planes[s][i];
+      switch (statistics_[s].kind) {
+        case Kind::mean:
+          value = pixel.mean();
+          break;
+        case Kind::median:
+          value = pixel.median();
+          break;
+        case Kind::std:
+          value = std::sqrt(pixel.variance(config_.ddof));
+          break;
+        case Kind::var:
+          value = pixel.variance(config_.ddof);
+          break;
+        case Kind::min:
+          value = pixel.smallest();
+          break;
+        case Kind::max:
+          value = pixel.largest();
+          break;
+        case Kind::ptp:
+          value = pixel.range();
+          break;
+        case Kind::sum:
+          value = pixel.total();
+          break;
+        case Kind::rms:
+          value = pixel.rms();
+          break;
+        case Kind::mad:
+          value = pixel.mad();
+          break;
+        case Kind::quantile:
+          value = pixel.quantile(statistics_[s].q);
+          break;
+        case Kind::clipped_mean:
+          value = pixel.clipped_mean(config_.clip_sigma, config_.clip_iterations);
+          break;
+        case Kind::trimmed_mean:
+          value = pixel.trimmed_mean(config_.trim_fraction);
+          break;
+        case Kind::first:
+          value = pixel.first();
+          break;
+        case Kind::last:
+          value = pixel.last();
+          break;
+        case Kind::count:
+          value = static_cast<double>(pixel.n());
+          break;
+        case Kind::foreign:
+          break;
+      }
+    }
+  }
+}
+
+void CompressSkips::reduce(const std::byte* samples, std::int64_t n_pixels, double* const* planes,
+                           std::uint32_t* mask, std::byte* scratch) const {
+  if (format_.kind == SampleKind::floating) {
+    if (format_.n_bytes == 4) {
+      reduce_as<Reals<float, std::int32_t>>(samples, n_pixels, planes, mask, scratch);
+    } else {
+      reduce_as<Reals<double, std::int64_t>>(samples, n_pixels, planes, mask, scratch);
+    }
+  } else if (format_.n_bytes <= 2) {
+    reduce_as<Integers<std::int16_t>>(samples, n_pixels, planes, mask, scratch);
+  } else if (format_.n_bytes == 4) {
+    reduce_as<Integers<std::int32_t>>(samples, n_pixels, planes, mask, scratch);
+  } else {
+    reduce_as<Integers<std::int64_t>>(samples, n_pixels, planes, mask, scratch);
+  }
+  if (has_foreign_) reduce_foreign(samples, n_pixels, planes);
+}
+
+/// Decodes everything to doubles and hands it to reducers that the library does not know.
+void CompressSkips::reduce_foreign(const std::byte* samples, std::int64_t n_pixels,
+                                   double* const* planes) const {
+  const std::int64_t n = n_used_skips();
+  std::vector<double> values(static_cast<std::size_t>(n_pixels * n));
+  std::vector<std::byte> scratch(static_cast<std::size_t>(scratch_bytes_));
+  Config first;
+  first.statistics = {"first"};
+  CompressSkips decoder(first);
+  ImageInfo one;
+  one.n_cols = 1;
+  one.n_skips = 1;
+  one.format = format_;
+  decoder.begin(one);
+  std::uint32_t mask = 0;
+  for (std::int64_t i = 0; i < n_pixels; ++i) {
+    for (std::int64_t s = 0; s < n; ++s) {
+      double* value = values.data() + i * n + s;
+      decoder.reduce(samples + (i * n_skips_ + begin_skip_ + s) * format_.n_bytes, 1, &value,
+                     &mask, scratch.data());
+    }
+  }
+  for (std::size_t s = 0; s < statistics_.size(); ++s) {
+    if (statistics_[s].foreign != nullptr && *statistics_[s].foreign) {
+      (*statistics_[s].foreign)(values.data(), n_pixels, n, planes[s]);
+    }
+  }
+}
+
+}  // namespace skipstream

@@ -1,0 +1,5 @@
+"""``python -m skipstream``."""
+
+from .cli import main
+
+main(prog_name="skipstream")

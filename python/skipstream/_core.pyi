@@ -1,0 +1,123 @@
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+class Error(Exception): ...
+class ConfigError(Error, ValueError): ...
+class FitsError(Error, ValueError): ...
+class IoError(Error, OSError): ...
+
+def schema() -> list[dict[str, Any]]: ...
+def check_stages(
+    stages: Sequence[Mapping[str, Any]], foreign: Sequence[str] = ...
+) -> list[str]: ...
+def check_parameters(stage: Mapping[str, Any]) -> list[str]: ...
+def unknown_statistics(names: Sequence[str]) -> list[str]: ...
+def fill_stages(stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]: ...
+def mask_names() -> list[tuple[int, str, str]]: ...
+def nearest_name(word: str, candidates: Sequence[str]) -> str: ...
+def simd_level() -> str: ...
+
+class ImageInfo:
+    amplifier: str
+    n_rows: int
+    n_cols: int
+    n_skips: int
+    prescan_cols: int
+    overscan_cols: int
+    prescan_rows: int
+    overscan_rows: int
+    begin_skip: int
+    end_skip: int | None
+    unit: str
+    dtype: str
+    scale: float
+    zero: float
+    blank: int | None
+    header: dict[str, float]
+    def __init__(
+        self,
+        *,
+        n_cols: int,
+        n_skips: int,
+        dtype: str,
+        n_rows: int = ...,
+        amplifier: str = ...,
+        prescan_cols: int = ...,
+        overscan_cols: int = ...,
+        prescan_rows: int = ...,
+        overscan_rows: int = ...,
+        begin_skip: int = ...,
+        end_skip: int | None = ...,
+        unit: str = ...,
+        scale: float = ...,
+        zero: float = ...,
+        blank: int | None = ...,
+        header: Mapping[str, float] = ...,
+    ) -> None: ...
+
+class FitsHdu:
+    """One HDU as its structural keywords state it; `axes` is NAXIS1, NAXIS2, ..."""
+
+    index: int
+    kind: str  # "primary", "image", "bintable", "table", "other"
+    name: str  # EXTNAME or ""
+    dtype: str  # '>i2', ... of the stored samples; "" where there are none
+    axes: list[int]  # of the image, also where it is tile-compressed
+    scale: float
+    zero: float
+    blank: int | None
+    header_offset: int
+    data_offset: int
+    data_bytes: int
+    compression: str  # "" or ZCMPTYPE
+    cards: list[tuple[str, str, str]]  # (keyword, value text, comment) in file order
+    raw_cards: list[str]  # as 80-character strings
+
+def scan_fits(path: str) -> list[FitsHdu]: ...
+
+class FileSamples:
+    """The samples of a plain image HDU. `skips` says which axis holds the skips: "columns"
+    (NAXIS1 = n_cols * n_skips, or NAXIS1 = n_skips of a 3-D image) or "planes" (NAXIS3)."""
+
+    def __init__(
+        self, path: str, hdu: FitsHdu, *, n_cols: int, n_skips: int, skips: str = ...
+    ) -> None: ...
+    n_rows: int
+    @property
+    def datasum(self) -> int:
+        """FITS DATASUM of the bytes read; of the data unit when all of it was read once."""
+
+class Pipeline:
+    """`taps` are stage numbers after which `on_rows(stage, planes, mask, first_row)` is called:
+    planes is (n_planes, n_rows, n_cols) float64, mask (n_rows, n_cols) uint32, valid in the call.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Mapping[str, Any]],
+        image: ImageInfo,
+        *,
+        threads: int = ...,
+        chunk_rows: int = ...,
+        spool_bytes: int = ...,
+        spool_folder: str = ...,
+        taps: Sequence[int] = ...,
+        on_rows: Callable[[int, NDArray[np.float64], NDArray[np.uint32], int], None] | None = ...,
+        foreign: Mapping[str, Callable[[NDArray[np.float64]], Any]] = ...,
+    ) -> None: ...
+    plan: dict[str, Any]
+    def push(self, samples: NDArray[Any]) -> None: ...
+    def run(self, samples: FileSamples, progress: Callable[[int], None] | None = ...) -> None: ...
+    def finish(self) -> None: ...
+    def take_rows(self, table: str) -> NDArray[np.void]: ...
+    def table(self, name: str) -> NDArray[np.void]: ...
+    def planes_after(self, stage: int) -> list[dict[str, str]]: ...
+    def tables(self) -> list[dict[str, Any]]: ...
+    @property
+    def rows_pushed(self) -> int: ...
+    def findings(self) -> list[dict[str, Any]]: ...

@@ -1,0 +1,362 @@
+"""The command line: every command is a few lines around the package."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from .config import Config
+    from .layout import FileLayout, ImageLayout
+    from .running import ImageResult
+
+__all__ = ["main"]
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+def _one_clear_message(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn an error of the package into lines on stderr and exit code 2."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        from . import _core
+
+        try:
+            command(*args, **kwargs)
+        except (_core.Error, OSError) as error:
+            _complain(str(error))
+            raise SystemExit(EXIT_USAGE) from None
+
+    return wrapped
+
+
+def _complain(text: str) -> None:
+    for line in text.splitlines():
+        click.echo(f"skipstream: {_printable(line)}", err=True)
+
+
+def _printable(text: str) -> str:
+    """Escape control characters, which a file name or header may hold."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if n_bytes < 1024 or unit == "GiB":
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1024
+    raise AssertionError
+
+
+def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from . import _core
+
+        click.echo(f"skipstream {_core.__version__} (SIMD level {_core.simd_level()})")
+        context.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, callback=_version, expose_value=False, is_eager=True,
+              help="Show the version and exit.")
+def main() -> None:
+    """Skipper-CCD images, from raw samples to clusters, in one streaming pass."""
+
+
+_set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="STAGE.KEY=VALUE",
+    help="Override the config, such as calibrate.gain=5.2; may be repeated.",
+)
+_files = click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILES..."
+)
+_config = click.argument("config_path", type=click.Path(path_type=Path), metavar="CONFIG")
+
+
+@main.command()
+@_config
+@_files
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("."),
+              show_default=True, help="Folder for the outputs; it is made.")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
+              help="Files in work at once, each in its own process.")
+@click.option("--threads", type=click.IntRange(1),
+              help="Threads per file. Default: cores / jobs.")
+@_set_option
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--resume", is_flag=True,
+              help="Skip files that an earlier run with the same config finished.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON on stdout.")
+@_one_clear_message
+def run(
+    config_path: Path,
+    files: tuple[Path, ...],
+    output: Path,
+    jobs: int,
+    threads: int | None,
+    overrides: tuple[str, ...],
+    overwrite: bool,
+    resume: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Process FILES as CONFIG says.
+
+    Exit code 0: all done; 1: some files failed, the others are done; 2: wrong usage or config.
+    """
+    from .config import load_config
+    from .running import run as run_files
+    from .running import summary
+
+    config = load_config(config_path, overrides)
+    total = sum(path.stat().st_size for path in files if path.exists())
+    results: list[ImageResult] = []
+    with _Progress(len(files), total, quiet or as_json) as progress:
+        for result in run_files(
+            config, files, output=output, jobs=jobs, threads=threads, overwrite=overwrite,
+            resume=resume, progress=progress.bytes_done,
+        ):
+            results.append(result)
+            progress.result(result)
+    if as_json:
+        click.echo(json.dumps(summary(results), indent=2))
+    if any(result.status == "failed" for result in results):
+        raise SystemExit(EXIT_FAILED)
+
+
+class _Progress:
+    """A bar where there is a terminal, plain lines elsewhere, nothing when quiet."""
+
+    def __init__(self, n_files: int, total: int, quiet: bool) -> None:
+        self.quiet = quiet
+        self.n_files = n_files
+        self.total = total
+        self.done: dict[Path, int] = {}
+        self.files: set[Path] = set()
+        self.bar: Any = None
+        self.task: Any = None
+
+    def __enter__(self) -> _Progress:
+        if not self.quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn,
+                TransferSpeedColumn,
+            )  # fmt: skip
+
+            self.bar = Progress(
+                TextColumn("{task.description}"), BarColumn(), DownloadColumn(),
+                TransferSpeedColumn(), TimeRemainingColumn(), console=Console(stderr=True),
+            )  # fmt: skip
+            self.task = self.bar.add_task(f"0/{self.n_files} files", total=self.total)
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def bytes_done(self, path: Path, n_bytes: int) -> None:
+        self.done[path] = n_bytes
+        if self.bar is not None:
+            self.bar.update(self.task, completed=min(sum(self.done.values()), self.total))
+
+    def result(self, result: ImageResult) -> None:
+        self.files.add(result.path)
+        name = _printable(str(result.path))
+        if result.status == "failed":
+            line = f"failed: {_printable(result.message)}"
+            if self.bar is not None:
+                self.bar.console.print(line, style="red", markup=False, highlight=False)
+            else:
+                click.echo(f"skipstream: {line}", err=True)
+        elif not self.quiet:
+            line = f"{result.status}: {name} {_printable(result.amplifier)}"
+            report = result.report
+            if report:
+                clusters = report["n_clusters"]
+                speed = report["raw_bytes"] / max(report["seconds"], 1e-9) / 1e6
+                line += f", {report['n_rows']} rows x {report['n_cols']} columns x "
+                line += f"{report['n_skips']} skips, {speed:.0f} MB/s"
+                line += "" if clusters is None else f", {clusters} clusters"
+            if self.bar is not None:
+                self.bar.console.print(line, markup=False, highlight=False)
+            else:
+                click.echo(line, err=True)
+        if self.bar is not None:
+            self.bar.update(self.task, description=f"{len(self.files)}/{self.n_files} files")
+
+
+@main.command()
+@_config
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILES...]")
+@_set_option
+@_one_clear_message
+def check(config_path: Path, files: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
+    """Check CONFIG, and print the plan for FILES: stages, shapes, delay, memory."""
+    from . import _core
+    from .config import load_config
+    from .layout import read_layout
+    from .running import plan_image
+
+    config = load_config(config_path, overrides)
+    _print_config(config)
+    failed = False
+    for path in files:
+        try:
+            for image in read_layout(path, config.input).images:
+                _print_plan(path, image, plan_image(image, config))
+        except (_core.Error, OSError) as error:
+            message = str(error)
+            _complain(message if path.name in message else f"{path}: {message}")
+            failed = True
+    if failed:
+        raise SystemExit(EXIT_USAGE)
+
+
+def _print_config(config: Config) -> None:
+    click.echo(f"{config.source}: {len(config.stages)} stages, {len(config.outputs)} outputs")
+    for output in config.outputs:
+        click.echo(f"  {output.table or 'planes'} after {output.after} -> {output.path}")
+
+
+def _print_plan(path: Path, image: ImageLayout, plan: dict[str, Any]) -> None:
+    click.echo(
+        f"\n{_printable(str(path))} {_printable(image.amplifier)}: {image.n_rows} rows x "
+        f"{image.n_cols} columns x {image.n_skips} skips of {image.hdu.dtype}, "
+        f"{_size(image.n_bytes)}; skips {plan['first_used_skip']} to "
+        f"{plan['first_used_skip'] + plan['n_used_skips'] - 1} used"
+    )
+    click.echo(f"  {'stage':<20} {'delay':>6} {'memory':>11}  planes")
+    for stage in plan["stages"]:
+        planes = ", ".join(
+            f"{plane['name']} [{plane['unit']}]" if plane["unit"] else plane["name"]
+            for plane in stage["planes"]
+        )
+        barrier = "; a barrier: waits for the whole image" if stage["barrier"] else ""
+        click.echo(
+            f"  {stage['name']:<20} {stage['delay_rows']:>6} {_size(stage['state_bytes']):>11}  "
+            f"{planes}{barrier}"
+        )
+    click.echo(
+        f"  chunks of {plan['chunk_rows']} rows; {_size(plan['buffer_bytes'])} of buffers; "
+        f"{_size(plan['total_bytes'])} in all"
+    )
+
+
+@main.command()
+@_files
+@click.option("--skips", "n_skips", help="Samples per pixel, or the keyword that holds them.")
+@_one_clear_message
+def info(files: tuple[Path, ...], n_skips: str | None) -> None:
+    """Say how FILES are understood, and where each number came from."""
+    from . import _core
+    from .config import InputConfig
+    from .layout import read_layout
+
+    skips = int(n_skips) if n_skips is not None and n_skips.isdigit() else n_skips
+    failed = False
+    for path in files:
+        try:
+            _print_layout(read_layout(path, InputConfig(n_skips=skips)))
+        except (_core.Error, OSError) as error:
+            _complain(str(error))
+            failed = True
+    if failed:
+        raise SystemExit(EXIT_FAILED)
+
+
+def _print_layout(layout: FileLayout) -> None:
+    click.echo(_printable(str(layout.path)))
+    for hdu, why in layout.others:
+        click.echo(f"  HDU {hdu.index}: {_printable(hdu.name) or hdu.kind}, {why}")
+    for image in layout.images:
+        hdu = image.hdu
+        scaled = f", value = {hdu.scale:g} * stored + {hdu.zero:g}" if (
+            hdu.scale != 1 or hdu.zero != 0
+        ) else ""
+        click.echo(
+            f"  HDU {hdu.index}: amplifier {_printable(image.amplifier)}, {image.n_rows} rows x "
+            f"{image.n_cols} columns x {image.n_skips} skips"
+        )
+        click.echo(f"    skips      {image.n_skips_from}"
+                   + (", on NAXIS3" if image.skips == "planes" else ""))
+        click.echo(f"    prescan    {image.prescan_cols} columns ({image.prescan_from})")
+        click.echo(f"    samples    {hdu.dtype}{scaled}, {_size(image.n_bytes)}")
+        compression = f", {hdu.compression}" if hdu.compression else ""
+        click.echo(f"    reader     {image.reader}{compression}")
+        if image.lossy:
+            click.echo(f"    lossy      {image.lossy}")
+
+
+@main.command()
+@_one_clear_message
+def init() -> None:
+    """Print a commented config, made from the stages themselves."""
+    from .config import init_config
+
+    click.echo(init_config(), nl=False)
+
+
+@main.command()
+@click.argument("name", required=False)
+@_one_clear_message
+def stages(name: str | None) -> None:
+    """List the stages, or the parameters of the stage NAME."""
+    from . import _core
+    from .reference import class_name, parameter_line, toml_value
+
+    schema = {stage["name"]: stage for stage in _core.schema()}
+    if name is None:
+        for stage in schema.values():
+            click.echo(f"{stage['name']:<20} {stage['doc']}")
+        return
+    if name not in schema:
+        nearest = _core.nearest_name(name, list(schema))
+        hint = f'did you mean "{nearest}"?' if nearest else "known: " + ", ".join(schema)
+        raise _core.ConfigError(f'no stage "{name}"; {hint}')
+    click.echo(f"{name} (in Python: skipstream.{class_name(name)})\n{schema[name]['doc']}")
+    for parameter in schema[name]["parameters"]:
+        default = toml_value(parameter["default"])
+        click.echo(f"\n  {parameter['name']}" + (f" = {default}" if default else ""))
+        if facts := parameter_line(parameter):
+            click.echo(f"      {facts}")
+        click.echo(click.wrap_text(parameter["doc"], 90, "      ", "      "))
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--rows", "n_rows", type=click.IntRange(1), default=512, show_default=True)
+@click.option("--cols", "n_cols", type=click.IntRange(1), default=1024, show_default=True,
+              help="Pixels of a row, with prescan and overscan.")
+@click.option("--skips", "n_skips", type=click.IntRange(1), default=500, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--layout", type=click.Choice(["leach", "lta"]), default="leach", show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
+@_one_clear_message
+def simulate(path: Path, **options: Any) -> None:
+    """Write a raw image with a stated truth to PATH, and the truth as a table beside it."""
+    from .simulate import simulate as simulate_image
+
+    truth = simulate_image(path, **options)
+    click.echo(f"{path}: {len(truth.events)} events")
+
+
+@main.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("skipstream-demo"),
+              show_default=True, help="Folder for the image, the results and the picture.")
+@_one_clear_message
+def demo(output: Path) -> None:
+    """Simulate a raw image, run the whole chain on it, and compare with the truth."""
+    from .demo import demo as run_demo
+
+    run_demo(output)

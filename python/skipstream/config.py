@@ -1,0 +1,392 @@
+"""The config file: read, checked as a whole, every mistake with its line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from . import _core
+from .reference import bounds, toml_value
+
+__all__ = ["Config", "InputConfig", "OutputConfig", "init_config", "load_config"]
+
+_OUTPUT_FORMATS = {
+    "planes": (".fits",),
+    "table": (".fits", ".csv", ".ecsv", ".parquet"),
+}
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """How files are read; the ``[input]`` table.
+
+    Attributes
+    ----------
+    amplifiers
+        ``"all"``, or HDU numbers and names.
+    n_skips
+        A number, a header keyword, or None for the known keywords.
+    n_cols
+        Pixels of a row, or None: NAXIS1 / n_skips.
+    prescan_cols, overscan_cols, prescan_rows, overscan_rows
+        Pixels at the begin and the end of a row and of the image; None for prescan_cols: the
+        header's PRESCAN or CCDNPRES, else 0.
+    begin_skip, end_skip
+        Skips used by every stage: half-open, negative counts from the end.
+    unit
+        Of the samples.
+    """
+
+    amplifiers: str | list[int | str] = "all"
+    n_skips: int | str | None = None
+    n_cols: int | None = None
+    prescan_cols: int | None = None
+    overscan_cols: int = 0
+    prescan_rows: int = 0
+    overscan_rows: int = 0
+    begin_skip: int = 0
+    end_skip: int | None = None
+    unit: str = "adu"
+
+
+_INPUT_DOCS = {
+    "amplifiers": '"all", or a list of HDU numbers and names',
+    "n_skips": "a number, or a header keyword; default: NDCMS, NDCM or NSAMP",
+    "n_cols": "pixels of a row; default: NAXIS1 / n_skips",
+    "prescan_cols": "pixels at the begin of a row; default: PRESCAN, CCDNPRES, or 0",
+    "overscan_cols": "pixels at the end of a row",
+    "prescan_rows": "rows before the active ones",
+    "overscan_rows": "rows behind the active ones",
+    "begin_skip": "first skip used; negative counts from the end",
+    "end_skip": "skip after the last one used; negative counts from the end",
+    "unit": "of the samples",
+}
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """One ``[[output]]`` table: what is written after a stage.
+
+    Attributes
+    ----------
+    after
+        Name of the stage; the last one of that name.
+    path
+        File name with ``{stem}``, the input's name; the ending picks the format: planes go to
+        ``.fits``; a path of the stage's table ends in ``clusters.fits``, ``.csv``, ``.ecsv`` or
+        ``.parquet``.
+    table
+        ``"clusters"`` or ``"cluster_pixels"``; None: planes.
+    planes
+        Names of the planes, or None for all.
+    dtype
+        ``"float32"`` or ``"float64"``.
+    """
+
+    after: str
+    path: str
+    table: str | None = None
+    planes: list[str] | None = None
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What to do with every file; made by `load_config`."""
+
+    input: InputConfig
+    stages: tuple[dict[str, Any], ...]
+    outputs: tuple[OutputConfig, ...]
+    source: str = field(default="config", compare=False)
+
+    def stage_number(self, name: str) -> int:
+        """Number of the last stage of that name."""
+        return max(n for n, stage in enumerate(self.stages) if stage["kind"] == name)
+
+
+class _Lines:
+    """Finds the line of a key in a TOML text, for messages."""
+
+    def __init__(self, source: str, text: str) -> None:
+        self.source = source
+        self.where: dict[tuple[str, int, str], int] = {}
+        counts: dict[str, int] = {}
+        table, number = "", 0
+        for line, content in enumerate(text.splitlines(), 1):
+            if header := re.match(r"\s*(\[\[?)\s*([\w.-]+)", content):
+                table = header[2]
+                number = counts.get(table, -1) + 1
+                counts[table] = number
+                self.where[table, number, ""] = line
+            elif key := re.match(r"\s*([\w-]+)\s*=", content):
+                self.where.setdefault((table, number, key[1]), line)
+
+    def place(self, table: str, number: int = 0, key: str = "") -> str:
+        line = self.where.get((table, number, key), self.where.get((table, number, "")))
+        return f"{self.source}:{line}: " if line else f"{self.source}: "
+
+    def place_of_stage(self, problem: str) -> str:
+        """Place of a problem of the core: ``stage[1] name.key: ...``."""
+        found = re.match(r"stage\[(\d+)\](?: \w+)?(?:\.(\w+)|: no key \"([^\"]*)\")?", problem)
+        if not found:
+            return f"{self.source}: "
+        return self.place("stage", int(found[1]), found[2] or found[3] or "")
+
+
+def _known(word: str, names: Sequence[str]) -> str:
+    nearest = _core.nearest_name(word, list(names))
+    return f'"{word}"; did you mean "{nearest}"?' if nearest else f'"{word}"; known: ' + ", ".join(
+        names
+    )
+
+
+def _check_type(name: str, value: Any) -> str:
+    integer = isinstance(value, int) and not isinstance(value, bool)
+    if name == "amplifiers":
+        words = isinstance(value, list) and all(isinstance(v, (int, str)) for v in value)
+        return "" if value == "all" or words else 'must be "all" or a list of HDU numbers and names'
+    if name == "n_skips":
+        good = (integer and value >= 1) or isinstance(value, str)
+        return "" if good else "must be an integer of at least 1 or a header keyword"
+    if name in ("begin_skip", "end_skip"):
+        return "" if integer else "must be an integer"
+    if name == "n_cols":
+        return "" if integer and value >= 1 else "must be an integer of at least 1"
+    if name == "unit":
+        return "" if isinstance(value, str) else "must be a string"
+    return "" if integer and value >= 0 else "must be an integer of at least 0"
+
+
+def _shown(value: Any) -> str:
+    return toml_value(value) if isinstance(value, (str, bool, list)) else repr(value)
+
+
+def _read_input(table: Any, lines: _Lines, problems: list[str]) -> InputConfig:
+    if not isinstance(table, Mapping):
+        problems.append(f"{lines.source}: input: must be a table, [input]")
+        return InputConfig()
+    names = [f.name for f in fields(InputConfig)]
+    good: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in names:
+            problems.append(f"{lines.place('input', 0, key)}input: no key {_known(key, names)}")
+        elif wrong := _check_type(key, value):
+            place = lines.place("input", 0, key)
+            problems.append(f"{place}input.{key}: {wrong}; got {_shown(value)}")
+        else:
+            good[key] = value
+    return InputConfig(**good)
+
+
+def _read_outputs(
+    tables: Any, stages: Sequence[Mapping[str, Any]], lines: _Lines, problems: list[str]
+) -> tuple[OutputConfig, ...]:
+    if not isinstance(tables, list) or not all(isinstance(t, Mapping) for t in tables):
+        problems.append(f"{lines.source}: output: must be tables, [[output]]")
+        return ()
+    names = [f.name for f in fields(OutputConfig)]
+    kinds = [str(stage.get("kind")) for stage in stages if isinstance(stage, Mapping)]
+    outputs = []
+    for number, table in enumerate(tables):
+        found = len(problems)
+
+        def complain(key: str, wrong: str, n: int = number) -> None:
+            problems.append(f"{lines.place('output', n, key)}output[{n}]{wrong}")
+
+        for key, value in table.items():
+            if key not in names:
+                complain(key, f": no key {_known(key, names)}")
+            elif key == "planes":
+                if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+                    complain(key, f".planes: must be a list of names; got {_shown(value)}")
+            elif not isinstance(value, str):
+                complain(key, f".{key}: must be a string; got {_shown(value)}")
+        for key in ("after", "path"):
+            if key not in table:
+                complain("", f": no key \"{key}\"")
+        after, path, name = table.get("after"), table.get("path"), table.get("table")
+        if isinstance(after, str) and after not in kinds:
+            complain("after", f".after: no stage {_known(after, kinds)}")
+        if table.get("dtype", "float32") not in ("float32", "float64"):
+            complain("dtype", f'.dtype: {_shown(table["dtype"])} is not one of float32, float64')
+        if isinstance(name, str) and name not in ("clusters", "cluster_pixels"):
+            complain("table", f'.table: {_shown(name)} is not one of clusters, cluster_pixels')
+        if isinstance(path, str):
+            ending = Path(path).suffix
+            if name is None and (ending != ".fits" or "clusters" in Path(path).stem):
+                name = "clusters"
+            formats = _OUTPUT_FORMATS["planes" if name is None else "table"]
+            if ending not in formats:
+                complain("path", f".path: must end in {', '.join(formats)}; got {_shown(path)}")
+            if "{stem}" not in path:
+                complain("path", f".path: must hold {{stem}}, the input's name; got {_shown(path)}")
+            elif re.search(r"[{}]", path.replace("{stem}", "")):
+                complain("path", f".path: only {{stem}} is replaced; got {_shown(path)}")
+            elif Path(path).is_absolute() or ".." in Path(path).parts:
+                complain("path", f".path: must stay in the output folder; got {_shown(path)}")
+            if name is not None and isinstance(after, str) and after != "find_clusters":
+                complain("after", f".after: {name} come from find_clusters; got {_shown(after)}")
+        if len(problems) == found:
+            outputs.append(OutputConfig(**{**table, "table": name}))
+    paths = [output.path for output in outputs]
+    for number, path in enumerate(paths):
+        if path in paths[:number]:
+            problems.append(
+                f"{lines.place('output', number, 'path')}output[{number}].path: "
+                f"{_shown(path)} is written by output[{paths.index(path)}] already"
+            )
+    return tuple(outputs)
+
+
+def _default_outputs(stages: Sequence[Mapping[str, Any]]) -> tuple[OutputConfig, ...]:
+    kinds = [stage["kind"] for stage in stages]
+    pixel = [kind for kind in kinds if kind not in ("correct_leach", "correct_polarity")]
+    outputs = []
+    if pixel:
+        outputs.append(OutputConfig(after=pixel[-1], path="{stem}_planes.fits"))
+    if "find_clusters" in kinds:
+        outputs.append(
+            OutputConfig(after="find_clusters", path="{stem}_clusters.fits", table="clusters")
+        )
+    return tuple(outputs)
+
+
+def _override(
+    tables: dict[str, Any], override: str, lines: _Lines, problems: list[str]
+) -> None:
+    """Apply ``stage.key=value``; a value that is no TOML is a string."""
+    place = f"--set {override}: "
+    target, equals, text = override.partition("=")
+    name, dot, key = target.strip().partition(".")
+    if not equals or not dot or not key:
+        problems.append(f"{place}must be stage.key=value, such as calibrate.gain=5.2")
+        return
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    if name == "input":
+        tables.setdefault("input", {})[key] = value
+        return
+    stages = [s for s in tables.get("stage", []) if isinstance(s, dict)]
+    matching = [stage for stage in stages if stage.get("kind") == name]
+    if not matching:
+        kinds = ["input", *(str(stage.get("kind")) for stage in stages)]
+        problems.append(f"{place}no stage {_known(name, kinds)}")
+    for stage in matching:
+        stage[key] = value
+
+
+def load_config(
+    source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> Config:
+    """Read and check a config.
+
+    Parameters
+    ----------
+    source
+        Path of a TOML file, TOML text (of more than one line), or the same as a mapping.
+    overrides
+        ``"stage.key=value"`` or ``"input.key=value"``; they win over the file.
+
+    Raises
+    ------
+    ConfigError
+        All mistakes, one per line, each with file, line, key and what would be right.
+    IoError
+        The file cannot be read.
+    """
+    name, text = "config", ""
+    if isinstance(source, Mapping):
+        tables: dict[str, Any] = {
+            key: [dict(t) if isinstance(t, Mapping) else t for t in value]
+            if isinstance(value, (list, tuple))
+            else dict(value)
+            if isinstance(value, Mapping)
+            else value
+            for key, value in source.items()
+        }
+    else:
+        if isinstance(source, str) and "\n" in source:
+            text = source
+        else:
+            name = str(source)
+            try:
+                text = Path(source).read_text(encoding="utf-8")
+            except OSError as error:
+                raise _core.IoError(f"{name}: cannot read: {error.strerror}") from None
+            except UnicodeDecodeError as error:
+                raise _core.ConfigError(f"{name}: not UTF-8 text at byte {error.start}") from None
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise _core.ConfigError(f"{name}: not TOML: {error}") from None
+    lines = _Lines(name, text)
+    problems: list[str] = []
+    known = ["input", "stage", "output"]
+    problems += [
+        f"{lines.place(key)}no table {_known(key, known)}" for key in tables if key not in known
+    ]
+    for override in overrides:
+        _override(tables, override, lines, problems)
+    input_config = _read_input(tables.get("input", {}), lines, problems)
+    stages = tables.get("stage", [])
+    if not isinstance(stages, list) or not stages:
+        problems.append(f"{name}: no [[stage]]; the shortest config has one: compress_skips")
+        stages = []
+    problems += [
+        lines.place_of_stage(problem) + problem
+        for problem in _core.check_stages(stages, _numpy_names(stages))
+    ]
+    outputs = _read_outputs(tables.get("output", []), stages, lines, problems)
+    if problems:
+        raise _core.ConfigError("\n".join(problems))
+    filled = tuple(_core.fill_stages(stages))
+    return Config(input_config, filled, outputs or _default_outputs(filled), name)
+
+
+def _numpy_names(stages: Sequence[Any]) -> list[str]:
+    from .pipeline import reducers_of
+
+    return list(reducers_of([s for s in stages if isinstance(s, Mapping)]))
+
+
+_USUAL = ("compress_skips", "subtract_pedestal", "calibrate", "find_clusters")
+_INIT_VALUES = {("compress_skips", "statistics"): ["mean", "median", "std"]}
+
+
+def init_config() -> str:
+    """Write a commented config, made from what the stages say of themselves.
+
+    Parameters at their default are comments, so a new default reaches old configs; the stages of
+    the usual chain are active.
+    """
+    lines = ["# A skipstream config. Lines that begin with # show the defaults.", "", "[input]"]
+    for f in fields(InputConfig):
+        default = "" if f.default in (None, MISSING) else toml_value(f.default)
+        lines.append(f"# {f.name} = {default}".rstrip().ljust(40) + f"  # {_INPUT_DOCS[f.name]}")
+    for stage in _core.schema():
+        mark = "" if stage["name"] in _USUAL else "# "
+        lines += ["", f"# {stage['doc']}", f"{mark}[[stage]]", f'{mark}kind = "{stage["name"]}"']
+        for p in stage["parameters"]:
+            value = _INIT_VALUES.get((stage["name"], p["name"]))
+            begin = mark if value is not None else "# "
+            shown = toml_value(p["default"] if value is None else value)
+            notes = ", ".join(part for part in (p["unit"], bounds(p)) if part)
+            lines.append(f"{begin}{p['name']} = {shown}".rstrip().ljust(40) +
+                         f"  # {p['doc']}" + (f" ({notes})" if notes else ""))
+    lines += [
+        "",
+        "# Without [[output]], the last planes and the clusters are written. The ending picks the",
+        "# format: .fits for planes; .fits, .csv, .ecsv or .parquet for tables.",
+        "# [[output]]",
+        '# after = "compress_skips"',
+        '# path = "{stem}_compressed.fits"',
+        '# planes = ["mean", "std"]',
+        '# dtype = "float32"',
+    ]
+    return "\n".join(lines) + "\n"

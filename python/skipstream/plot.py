@@ -1,0 +1,573 @@
+"""Pictures of images, charge distributions and clusters.
+
+Matplotlib is imported when a function is called, and every function draws on the axes that it is
+given. Nothing is shown or saved here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .simulate import Truth
+
+__all__ = [
+    "match_clusters",
+    "plot_charge_distribution",
+    "plot_clusters",
+    "plot_image",
+    "plot_pedestal",
+    "plot_recovered_charge",
+    "plot_summary",
+]
+
+# Colours that stay apart in any kind of colour vision (Okabe and Ito), and in print.
+BLUE, ORANGE, GREEN, VERMILLION, SKY, GREY = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#56B4E9",
+    "#8A8A8A",
+)
+_UNIT_TEXT = {"electron": "e\N{SUPERSCRIPT MINUS}", "adu": "ADU"}
+_STYLE = {
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 8.0,
+    "mathtext.default": "regular",
+}
+
+
+class Result(Protocol):
+    """What the plots need of a result of `skipstream.run`."""
+
+    @property
+    def planes(self) -> Mapping[str, NDArray[Any]]: ...
+    @property
+    def mask(self) -> NDArray[Any]: ...
+    @property
+    def clusters(self) -> NDArray[np.void]: ...
+
+
+def _image_of(image: Result | ArrayLike) -> NDArray[np.float64]:
+    planes = getattr(image, "planes", None)
+    array = np.asarray(image if planes is None else next(iter(planes.values())), np.float64)
+    if array.ndim != 2:
+        raise ValueError(f"plot: image must be (n_rows, n_cols); got shape {array.shape}")
+    return array
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    _, new = plt.subplots(layout="constrained")
+    return new
+
+
+def _robust_limits(values: NDArray[np.float64], percent: float) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return 0.0, 1.0
+    low, high = np.percentile(finite, [percent, 100 - percent])
+    return float(low), float(high if high > low else low + 1)
+
+
+def plot_image(
+    image: Result | ArrayLike,
+    *,
+    ax: Axes | None = None,
+    unit: str = "electron",
+    stretch: Literal["linear", "asinh"] = "linear",
+    linear_width: float = 1.0,
+    limits: tuple[float, float] | None = None,
+    percent: float = 0.5,
+    cmap: str | None = None,
+    title: str = "",
+) -> Axes:
+    """Draw a plane, row 0 at the bottom.
+
+    Parameters
+    ----------
+    image
+        A result of `skipstream.run`, of which the first plane is drawn, or ``(n_rows, n_cols)``.
+    ax
+        Where to draw; default: new axes.
+    unit
+        Unit of the plane, for the colour bar.
+    stretch
+        ``"asinh"`` shows single electrons and bright tracks together.
+    linear_width
+        Values up to which ``"asinh"`` is about linear.
+    limits
+        Values at the ends of the colour bar. Default: `percent` of the pixels lie beyond each; with
+        ``"asinh"`` the upper end is the brightest pixel.
+    cmap
+        Colour map. Default: cividis for linear, inferno for asinh; both keep their order in any
+        kind of colour vision.
+    title
+        Title of the axes.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plot_image(np.arange(12.0).reshape(3, 4), unit="adu").get_xlabel()
+    'column'
+    """
+    from matplotlib.colors import AsinhNorm, Normalize
+    from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
+    plane = _image_of(image)
+    ax = _axes(ax)
+    if limits is None:
+        limits = _robust_limits(plane, percent)
+        if stretch == "asinh" and np.isfinite(plane).any():
+            limits = (limits[0], max(limits[0] + linear_width, float(np.nanmax(plane))))
+    low, high = limits
+    norm = AsinhNorm(linear_width, low, high) if stretch == "asinh" else Normalize(low, high)
+    colours = cmap or ("inferno" if stretch == "asinh" else "cividis")
+    drawn = ax.imshow(
+        plane, norm=norm, cmap=colours, origin="lower", interpolation="nearest", aspect="auto"
+    )
+    drawn.cmap.set_bad(GREY)
+    bar = ax.figure.colorbar(drawn, ax=ax, pad=0.01, aspect=30, extend="both")
+    bar.set_label(_UNIT_TEXT.get(unit, unit))
+    bar.outline.set_linewidth(0.5)
+    if stretch == "asinh":
+        powers = [0.0, *(10.0**n for n in range(7))]
+        bar.ax.yaxis.set_major_locator(FixedLocator([t for t in powers if low <= t <= high]))
+        bar.ax.yaxis.set_minor_locator(NullLocator())
+        bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.set(xlabel="column", ylabel="row", title=title)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(True)
+    return ax
+
+
+def plot_clusters(
+    image: Result | ArrayLike,
+    clusters: NDArray[np.void] | None = None,
+    *,
+    truth: Truth | None = None,
+    amplifier: int = 0,
+    ax: Axes | None = None,
+    unit: str = "electron",
+    title: str = "",
+) -> Axes:
+    """Draw a plane with a ring around every cluster, and a cross at every true event.
+
+    Parameters
+    ----------
+    image
+        A result of `skipstream.run`, or ``(n_rows, n_cols)``.
+    clusters
+        Cluster table; default: that of the result.
+    truth
+        Of the simulated image; its events are marked.
+    amplifier
+        Amplifier of the truth, counted from 0.
+    ax, unit, title
+        As for `plot_image`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    from matplotlib.collections import EllipseCollection
+
+    if clusters is None:
+        clusters = getattr(image, "clusters", np.empty(0, [("x", float)]))
+    ax = plot_image(image, ax=ax, unit=unit, stretch="asinh", title=title)
+    if len(clusters):
+        centre, size, angle = _ellipses(clusters)
+        rings = EllipseCollection(
+            *size,
+            angle,
+            units="xy",
+            offsets=centre,
+            offset_transform=ax.transData,
+            facecolors="none",
+            edgecolors=SKY,
+            linewidths=1.2,
+        )
+        ax.add_collection(rings)
+    handles = _ring_and_cross(len(clusters))[:1]
+    if truth is not None:
+        events = _events_of(truth, amplifier)
+        ax.plot(events["x"], events["y"], "+", color="white", ms=6, mew=1.0)
+        handles = _ring_and_cross(len(clusters), len(events))
+    ax.legend(
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=2,
+        handletextpad=0.3,
+        columnspacing=1.2,
+        borderaxespad=0.1,
+    )
+    return ax
+
+
+def _ellipses(
+    clusters: NDArray[np.void],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Centres (n, 2), full axes (2, n) and angles (n,) of ellipses with room around the pixels."""
+    names = clusters.dtype.names or ()
+    if {"x", "y", "std_x", "std_y", "cov_xy"} <= set(names):
+        # A straight track of length L has a standard deviation of L / sqrt(12).
+        var_x, var_y, cov = clusters["std_x"] ** 2, clusters["std_y"] ** 2, clusters["cov_xy"]
+        half_sum, half_difference = (var_x + var_y) / 2, (var_x - var_y) / 2
+        root = np.hypot(half_difference, cov)
+        angle = np.degrees(np.arctan2(cov, half_difference)) / 2
+        size = np.sqrt(12 * np.maximum([half_sum + root, half_sum - root], 0)) * 1.15 + 8
+        return np.column_stack([clusters["x"], clusters["y"]]), size, angle
+    low = np.column_stack([clusters["x_min"], clusters["y_min"]]).astype(float)
+    high = np.column_stack([clusters["x_max"], clusters["y_max"]]).astype(float)
+    return (low + high) / 2, 1.4 * (high - low + 1).T + 6, np.zeros(len(clusters))
+
+
+def _ring_and_cross(n_clusters: int, n_events: int = 0) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    ring = {"marker": "o", "mfc": "none", "mec": SKY, "mew": 1.2, "ms": 7}
+    cross = {"marker": "+", "color": "0.2", "mew": 1.2, "ms": 7}
+    return [
+        Line2D([], [], ls="none", label=f"{n_clusters} clusters found", **ring),
+        Line2D([], [], ls="none", label=f"{n_events} true events (white)", **cross),
+    ]
+
+
+def _events_of(truth: Truth, amplifier: int) -> NDArray[np.void]:
+    events = truth.events
+    return events[events["amplifier"] == amplifier + 1]
+
+
+def plot_charge_distribution(
+    image: Result | ArrayLike,
+    *,
+    noise: float | None = None,
+    dark_current: float | None = None,
+    select: NDArray[np.bool_] | None = None,
+    charge_range: tuple[float, float] = (-1.0, 6.0),
+    bin_width: float = 0.02,
+    ax: Axes | None = None,
+    title: str = "",
+) -> Axes:
+    """Draw the histogram of pixel charge, where single electrons stand apart.
+
+    Parameters
+    ----------
+    image
+        A result of `skipstream.run`, or ``(n_rows, n_cols)``, in electrons.
+    noise, dark_current
+        Where both are given: the curve that Gaussian noise (e-) and Poisson charge (e-/pixel) make.
+    select
+        ``(n_rows, n_cols)``, pixels to count. Default: those whose mask is 0, or all.
+    charge_range, bin_width
+        Of the histogram, e-.
+    ax, title
+        As for `plot_image`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    plane = _image_of(image)
+    ax = _axes(ax)
+    if select is None:
+        mask = getattr(image, "mask", None)
+        select = np.ones(plane.shape, bool) if mask is None else np.asarray(mask) == 0
+    values = plane[select & np.isfinite(plane)]
+    low, high = charge_range
+    n_bins = max(1, round((high - low) / bin_width))
+    counts, edges = np.histogram(values, n_bins, charge_range)
+    for n in range(math.ceil(low), math.floor(high) + 1):
+        ax.axvline(n, color="0.88", lw=0.8, zorder=0)
+    ax.stairs(counts, edges, fill=True, color=SKY, alpha=0.55, label=f"{len(values)} pixels")
+    ax.stairs(counts, edges, color=BLUE, lw=0.7)
+    if noise is not None and dark_current is not None and noise > 0:
+        x = np.linspace(low, high, 2000)
+        curve = len(values) * (edges[1] - edges[0]) * _peaks(x, noise, dark_current)
+        label = f"Poisson({dark_current:.3g}) \N{ASTERISK OPERATOR} Gauss({noise:.3f})"
+        ax.plot(x, curve, color=VERMILLION, lw=1.2, label=label)
+    ax.set_yscale("log")
+    ax.set(
+        xlim=charge_range,
+        ylim=(0.5, 3 * max(1, int(counts.max()))),
+        xlabel=f"pixel charge ({_UNIT_TEXT['electron']})",
+        ylabel=f"pixels per {edges[1] - edges[0]:.2g} {_UNIT_TEXT['electron']}",
+        title=title,
+    )
+    ax.legend(loc="upper right")
+    return ax
+
+
+def _peaks(x: NDArray[np.float64], noise: float, rate: float) -> NDArray[np.float64]:
+    """Density of pixel charge: a Gaussian at every whole number of electrons."""
+    density = np.zeros_like(x)
+    for n in range(int(rate + 10 * math.sqrt(rate) + 10)):
+        weight = math.exp(-rate + (n * math.log(rate) if n else 0.0) - math.lgamma(n + 1))
+        density += weight * np.exp(-0.5 * ((x - n) / noise) ** 2)
+        if rate == 0:
+            break
+    scaled: NDArray[np.float64] = density / (noise * math.sqrt(2 * math.pi))
+    return scaled
+
+
+def plot_pedestal(
+    found: ArrayLike,
+    true: ArrayLike | None = None,
+    *,
+    ax: Axes | None = None,
+    title: str = "",
+) -> Axes:
+    """Draw the pedestal of each row (ADU), as found and as it is.
+
+    Parameters
+    ----------
+    found, true
+        ``(n_rows,)``, ADU.
+    ax, title
+        As for `plot_image`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    values = np.asarray(found, float)
+    rows = np.arange(len(values))
+    if true is not None:
+        ax.plot(np.asarray(true), rows, color=ORANGE, lw=3.0, alpha=0.8, label="truth")
+    ax.plot(values, rows, color=BLUE, lw=0.9, label="found")
+    ax.set(xlabel="pedestal (ADU)", ylabel="row", title=title)
+    ax.margins(y=0)
+    ax.legend(loc="best")
+    return ax
+
+
+def match_clusters(
+    events: NDArray[np.void], clusters: NDArray[np.void], *, distance: float = 3.0
+) -> NDArray[np.int64]:
+    """Find the cluster of each event by position.
+
+    An event's cluster is the one with the nearest centre of those whose box of pixels overlaps the
+    event's; where none does, the nearest one within `distance`.
+
+    Parameters
+    ----------
+    events
+        Truth of one amplifier, of `skipstream.simulate.EVENT_DTYPE`.
+    clusters
+        Cluster table of the same amplifier.
+    distance
+        Pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        Index into `clusters` for each event; -1 where there is none. Two events may share one.
+    """
+    matched = np.full(len(events), -1, np.int64)
+    if len(clusters) == 0:
+        return matched
+    for number, event in enumerate(events):
+        apart = np.hypot(clusters["x"] - event["x"], clusters["y"] - event["y"])
+        overlaps = (
+            (clusters["x_min"] <= event["x_max"])
+            & (clusters["x_max"] >= event["x_min"])
+            & (clusters["y_min"] <= event["y_max"])
+            & (clusters["y_max"] >= event["y_min"])
+        )
+        apart = np.where(overlaps, apart, np.where(apart <= distance, apart + 1e6, np.inf))
+        nearest = int(np.argmin(apart))
+        if np.isfinite(apart[nearest]):
+            matched[number] = nearest
+    return matched
+
+
+def plot_recovered_charge(
+    events: NDArray[np.void],
+    clusters: NDArray[np.void],
+    *,
+    axes: Sequence[Axes] | None = None,
+    title: str = "",
+) -> Sequence[Axes]:
+    """Draw the charge of clusters against that of the true events, and their ratio.
+
+    Parameters
+    ----------
+    events, clusters
+        As for `match_clusters`.
+    axes
+        Two axes: charge, and ratio below it. Default: new ones.
+    title
+        Title of the upper axes.
+
+    Returns
+    -------
+    sequence of matplotlib.axes.Axes
+    """
+    if axes is None:
+        import matplotlib.pyplot as plt
+
+        _, axes = plt.subplots(
+            2, 1, sharex=True, layout="constrained", gridspec_kw={"height_ratios": [3, 1]}
+        )
+    upper, lower = axes
+    matched = match_clusters(events, clusters)
+    found = matched >= 0
+    n_events = np.bincount(matched[found], minlength=len(clusters))
+    shared = found & (n_events[matched] > 1) if len(clusters) else found
+    true = events["charge"].astype(float)
+    measured = np.where(found, clusters["charge"][matched] if len(clusters) else 0.0, np.nan)
+    for kind, marker, colour in (
+        ("point", "o", BLUE),
+        ("track", "^", ORANGE),
+        ("saturated", "s", GREY),
+    ):
+        which = found & (events["kind"] == kind)
+        if not which.any():
+            continue
+        for part, face in ((which & ~shared, colour), (which & shared, "none")):
+            style = {"marker": marker, "ls": "none", "mfc": face, "mec": colour, "ms": 5}
+            name = kind if face != "none" else f"{kind}, shared cluster"
+            upper.plot(true[part], measured[part], label=name if part.any() else None, **style)
+            lower.plot(true[part], measured[part] / true[part], **style)
+    if (~found).any():
+        lower.plot(true[~found], np.ones((~found).sum()), "x", color=VERMILLION, ms=6)
+        upper.plot([], [], "x", color=VERMILLION, label=f"{int((~found).sum())} not found")
+    ends = np.array([true.min() * 0.7, true.max() * 1.4]) if len(true) else np.array([1.0, 10.0])
+    upper.plot(ends, ends, color="0.6", lw=0.8, zorder=0)
+    lower.axhline(1, color="0.6", lw=0.8, zorder=0)
+    upper.set(xscale="log", yscale="log", xlim=ends, title=title)
+    upper.set_ylabel(f"charge found ({_UNIT_TEXT['electron']})")
+    lower.set(xscale="log", xlim=ends, ylabel="found / true")
+    lower.set_xlabel(f"true charge ({_UNIT_TEXT['electron']})")
+    alone = found & ~shared
+    spread = np.abs(measured[alone] / true[alone] - 1).max() if alone.any() else 0.0
+    reach = min(0.5, max(0.02, 1.3 * spread))
+    lower.set_ylim(1 - reach, 1 + reach)
+    upper.tick_params(labelbottom=False)
+    upper.legend(loc="upper left")
+    return axes
+
+
+def plot_summary(
+    result: Result,
+    truth: Truth | None = None,
+    *,
+    raw: ArrayLike | None = None,
+    pedestal: ArrayLike | None = None,
+    noise: float | None = None,
+    dark_current: float | None = None,
+    select: NDArray[np.bool_] | None = None,
+    amplifier: int = 0,
+    title: str = "",
+) -> Figure:
+    """Draw a result on one page: before, after, single electrons, and clusters beside the truth.
+
+    Parameters
+    ----------
+    result
+        Of `skipstream.run`, with planes in electrons and clusters.
+    truth
+        Of the simulated image, if it is one.
+    raw
+        ``(n_rows, n_cols)``, mean of the skips before the pedestal is subtracted, ADU.
+    pedestal
+        ``(n_rows,)``, as found, ADU.
+    noise, dark_current, select
+        As for `plot_charge_distribution`.
+    amplifier
+        Amplifier of the truth, counted from 0.
+    title
+        Title of the page.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        It belongs to no window; save it with ``figure.savefig``.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):  # type: ignore[arg-type,unused-ignore]
+        figure = Figure(figsize=(12.0, 8.0), layout="constrained")
+        FigureCanvasAgg(figure)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+        top, bottom = figure.subfigures(2, 1)
+        left, right = top.subfigures(1, 2)
+        if raw is not None and pedestal is not None:
+            side, image = left.subplots(1, 2, sharey=True, width_ratios=[1, 3.4])
+            true = None if truth is None else truth.pedestal[amplifier]
+            plot_pedestal(pedestal, true, ax=side, title="pedestal")
+            plot_image(raw, ax=image, unit="adu", percent=2, title="mean of the skips, raw")
+            image.set_ylabel("")
+        else:
+            image = left.subplots()
+            plane = result if raw is None else raw
+            unit = "electron" if raw is None else "adu"
+            title_left = "pixels" if raw is None else "mean of the skips, raw"
+            plot_image(plane, ax=image, unit=unit, percent=2, title=title_left)
+        plot_clusters(
+            result,
+            truth=truth,
+            amplifier=amplifier,
+            ax=right.subplots(),
+            title="calibrated",
+        )
+        left, right = bottom.subfigures(1, 2)
+        plot_charge_distribution(
+            result,
+            noise=noise,
+            dark_current=dark_current,
+            select=select,
+            ax=left.subplots(),
+            title="pixel charge" if select is None else "pixel charge outside clusters",
+        )
+        if truth is None:
+            _plot_spectrum(result.clusters, right.subplots())
+        else:
+            axes = right.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+            plot_recovered_charge(
+                _events_of(truth, amplifier), result.clusters, axes=axes, title="cluster charge"
+            )
+    return figure
+
+
+def _plot_spectrum(clusters: NDArray[np.void], ax: Axes) -> None:
+    charge = clusters["charge"]
+    charge = charge[charge > 0]
+    if len(charge):
+        low, high = math.log10(charge.min()), math.log10(charge.max())
+        ax.hist(charge, np.logspace(low - 0.1, high + 0.1, 40), color=SKY, ec=BLUE, lw=0.6)
+    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.set(
+        xscale="log",
+        xlabel=f"cluster charge ({_UNIT_TEXT['electron']})",
+        ylabel="clusters",
+        title=f"{len(clusters)} clusters",
+    )

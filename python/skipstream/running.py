@@ -1,0 +1,578 @@
+"""A run over files: every image through a pipeline, its outputs whole or absent."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+import traceback
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import recfunctions
+from numpy.typing import NDArray
+
+from . import _core
+from .config import Config, OutputConfig
+from .layout import FileLayout, ImageLayout, read_layout, stem_of
+from .outputs import PlaneFile, ascii_text, carried_cards, config_digest, provenance, write_table
+from .pipeline import reducers_of
+
+__all__ = ["ImageResult", "image_info", "output_paths", "plan_image", "run"]
+
+JOURNAL = "run.jsonl"
+Progress = Callable[[Path, int], None]
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What became of one image, or of a file that could not be read.
+
+    Attributes
+    ----------
+    path
+        The input file.
+    amplifier
+        Of the image; empty when the file failed as a whole.
+    status
+        ``"done"``, ``"failed"`` or ``"skipped"`` (a resumed run found it done).
+    message
+        Why it failed.
+    planes
+        Plane name to ``(n_rows, n_cols)`` array after the last stage; empty when the run writes
+        files, which then hold them.
+    mask
+        ``(n_rows, n_cols)`` uint32; None when the run writes files.
+    clusters, cluster_pixels
+        Structured arrays; coordinates are 0-based. None when the config does not ask for them.
+    report
+        Shape, findings, plan, seconds, bytes of raw samples.
+    outputs
+        Files written.
+    """
+
+    path: Path
+    amplifier: str = ""
+    status: str = "done"
+    message: str = ""
+    planes: dict[str, NDArray[np.floating[Any]]] = field(default_factory=dict, repr=False)
+    mask: NDArray[np.uint32] | None = field(default=None, repr=False)
+    clusters: NDArray[np.void] | None = field(default=None, repr=False)
+    cluster_pixels: NDArray[np.void] | None = field(default=None, repr=False)
+    report: dict[str, Any] = field(default_factory=dict, repr=False)
+    outputs: tuple[Path, ...] = ()
+
+
+def image_info(image: ImageLayout, config: Config) -> _core.ImageInfo:
+    """What the core must know of an image."""
+    options = config.input
+    return _core.ImageInfo(
+        n_rows=image.n_rows,
+        n_cols=image.n_cols,
+        n_skips=image.n_skips,
+        # Rows of compressed images come from fitsio in the machine's byte order, scaled.
+        dtype=image.hdu.dtype if image.reader == "core" else _row_dtype(image),
+        scale=image.hdu.scale if image.reader == "core" else 1.0,
+        zero=image.hdu.zero if image.reader == "core" else 0.0,
+        blank=image.hdu.blank if image.reader == "core" else None,
+        amplifier=image.amplifier,
+        prescan_cols=image.prescan_cols,
+        overscan_cols=options.overscan_cols,
+        prescan_rows=options.prescan_rows,
+        overscan_rows=options.overscan_rows,
+        begin_skip=options.begin_skip if image.averaged == 1 else 0,
+        end_skip=options.end_skip if image.averaged == 1 else None,
+        unit=options.unit,
+        header=image.header,
+    )
+
+
+def _row_dtype(image: ImageLayout) -> str:
+    """Type in which fitsio hands out rows of a compressed image."""
+    hdu = image.hdu
+    if hdu.dtype[1:2] == "f":
+        return "<f" + hdu.dtype[2:]
+    unsigned = {2: 2.0**15, 4: 2.0**31, 8: 2.0**63}.get(int(hdu.dtype[2:]))
+    if hdu.blank is not None:
+        raise _core.FitsError(
+            f"HDU {hdu.index}: a compressed integer image with BLANK = {hdu.blank} cannot be read "
+            "through fitsio without losing the missing samples; uncompress it first"
+        )
+    if hdu.scale == 1.0 and hdu.zero == 0.0:
+        return "<i" + hdu.dtype[2:] if hdu.dtype[1:] != "u1" else "|u1"
+    if hdu.scale == 1.0 and hdu.zero == unsigned:
+        return "<u" + hdu.dtype[2:]
+    return "<f8"
+
+
+def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
+    """Plan of an image: stages, shapes, delay and bytes; no sample is read."""
+    pipeline = _core.Pipeline(
+        config.stages, image_info(image, config), foreign=reducers_of(config.stages)
+    )
+    return pipeline.plan
+
+
+def output_paths(config: Config, path: Path, folder: Path) -> list[tuple[OutputConfig, Path]]:
+    """Files that an input will be turned into."""
+    stem = stem_of(path)
+    return [(output, folder / output.path.replace("{stem}", stem)) for output in config.outputs]
+
+
+def _check_outputs(
+    config: Config, paths: Sequence[Path], folder: Path, overwrite: bool, resume: bool
+) -> None:
+    claimed: dict[Path, Path] = {}
+    problems = []
+    for path in paths:
+        for _, target in output_paths(config, path, folder):
+            if target in claimed:
+                problems.append(f"{path}: would write {target}, as {claimed[target]} does")
+            elif target.exists() and target.samefile(path) if path.exists() else False:
+                problems.append(f"{path}: {target} is the input itself")
+            elif target.exists() and not (overwrite or resume):
+                problems.append(
+                    f"{path}: {target} exists; use --overwrite, or --resume to keep what is done"
+                )
+            claimed[target] = path
+    if problems:
+        raise _core.ConfigError("\n".join(problems))
+
+
+def run(
+    config: Config,
+    paths: Iterable[str | Path],
+    *,
+    output: str | Path | None = None,
+    jobs: int = 1,
+    threads: int | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[ImageResult]:
+    """Process files one after another, in the order given.
+
+    Parameters
+    ----------
+    config
+        What to do; see :func:`load_config`.
+    paths
+        FITS files.
+    output
+        Folder for the outputs of the config; it is made. None: nothing is written, and results
+        hold the planes.
+    jobs
+        Files in work at once, each in a process of its own; needs `output`.
+    threads
+        Threads that share the reduction of a file; default: the cores divided by the jobs.
+    overwrite, resume
+        Replace outputs that exist, or keep those that an earlier run with the same config and
+        input finished. With neither, an output that exists is an error before anything is read.
+    progress
+        Called with a path and the bytes of raw samples done so far (within `jobs` = 1) or in all.
+
+    Yields
+    ------
+    ImageResult
+        One per image (amplifier); a file that fails gives one with the status ``"failed"``, and
+        the run goes on.
+
+    Raises
+    ------
+    ConfigError
+        Outputs exist or collide, or the number of jobs or threads is impossible.
+    """
+    files = [Path(path) for path in paths]
+    if jobs < 1:
+        raise _core.ConfigError(f"jobs: must be at least 1; got {jobs}")
+    if threads is not None and threads < 1:
+        raise _core.ConfigError(f"threads: must be at least 1; got {threads}")
+    if jobs > 1 and output is None:
+        raise _core.ConfigError("jobs: several jobs need an output folder")
+    threads = threads or max(1, (os.cpu_count() or 1) // jobs)
+    folder = None if output is None else Path(output)
+    done: dict[str, dict[str, Any]] = {}
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _core.IoError(f"{folder}: cannot make the folder: {error.strerror}") from None
+        _check_outputs(config, files, folder, overwrite, resume)
+        if resume:
+            done = _read_journal(folder, config)
+    return _run(config, files, folder, jobs, threads, done, progress)
+
+
+def _run(
+    config: Config,
+    files: Sequence[Path],
+    folder: Path | None,
+    jobs: int,
+    threads: int,
+    done: Mapping[str, dict[str, Any]],
+    progress: Progress | None,
+) -> Iterator[ImageResult]:
+    if jobs == 1 or len(files) <= 1:
+        for path in files:
+            yield from _skipped(path, done) or _process(config, path, folder, threads, progress)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        waiting: list[tuple[Path, Future[list[ImageResult]] | None]] = [
+            (path, None if _skipped(path, done) else
+             pool.submit(_process, config, path, folder, threads))
+            for path in files
+        ]
+        for path, future in waiting:
+            if future is None:
+                results = _skipped(path, done)
+            else:
+                try:
+                    results = future.result()
+                except BrokenProcessPool:
+                    results = [_failed(path, "the worker process died", folder)]
+            if progress is not None and path.exists():
+                progress(path, sum(result.report.get("raw_bytes", 0) for result in results))
+            yield from results
+
+
+def _skipped(path: Path, done: Mapping[str, dict[str, Any]]) -> list[ImageResult]:
+    entry = done.get(str(path.resolve()))
+    if entry is None or not path.exists() or entry["input"] != _identity(path):
+        return []
+    outputs = tuple(Path(name) for name in entry["outputs"])
+    if not all(o.exists() and o.stat().st_size == entry["outputs"][str(o)] for o in outputs):
+        return []
+    return [
+        ImageResult(path, amplifier, "skipped", "done by an earlier run", outputs=outputs)
+        for amplifier in entry["amplifiers"]
+    ]
+
+
+def _identity(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _read_journal(folder: Path, config: Config) -> dict[str, dict[str, Any]]:
+    """Files that earlier runs with this config finished, by their full path."""
+    journal = folder / JOURNAL
+    if not journal.exists():
+        return {}
+    digest = config_digest(config)
+    entries: dict[str, dict[str, Any]] = {}
+    for line in journal.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # the line that a crash cut off; its file is not counted as done
+        if isinstance(entry, dict) and entry.get("config") == digest:
+            if entry.get("status") == "done":
+                entries[entry["path"]] = entry
+            else:
+                entries.pop(entry.get("path", ""), None)
+    return entries
+
+
+def _write_journal(folder: Path, entry: Mapping[str, Any]) -> None:
+    line = json.dumps(entry) + "\n"
+    file = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(file, line.encode())
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _failed(path: Path, message: str, folder: Path | None) -> ImageResult:
+    if folder is not None:
+        _write_journal(
+            folder, {"path": str(path.resolve()), "status": "failed", "message": message}
+        )
+    return ImageResult(path, status="failed", message=message)
+
+
+def _process(
+    config: Config,
+    path: Path,
+    folder: Path | None,
+    threads: int,
+    progress: Progress | None = None,
+) -> list[ImageResult]:
+    """One file; what is wrong with it ends in its result, not in an exception."""
+    try:
+        return _FileRun(config, path, folder, threads, progress).run()
+    except (_core.Error, OSError, MemoryError) as error:
+        message = str(error) or type(error).__name__
+        if path.name not in message:
+            message = f"{path}: {message}"
+        return [_failed(path, message, folder)]
+    except Exception as error:
+        # A fault of the program itself: still one file's, and said as such.
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        message = f"{path}: internal error, please report: {error!r} at {where.name}:{where.lineno}"
+        return [_failed(path, message, folder)]
+
+
+class _FileRun:
+    """All images of one file, into one set of outputs."""
+
+    def __init__(
+        self,
+        config: Config,
+        path: Path,
+        folder: Path | None,
+        threads: int,
+        progress: Progress | None,
+    ) -> None:
+        self.config = config
+        self.path = path
+        self.folder = folder
+        self.threads = threads
+        self.progress = progress
+        self.targets = [] if folder is None else output_paths(config, path, folder)
+        self.tables: dict[str, list[NDArray[np.void]]] = {}
+        self.columns: dict[str, list[dict[str, str]]] = {}
+        self.bytes_before = 0
+        self.datasums: list[str] = []
+
+    def run(self) -> list[ImageResult]:
+        identity = _identity(self.path) if self.path.is_file() else None
+        layout = read_layout(self.path, self.config.input)
+        primary = layout.others[0][0] if layout.others and layout.others[0][0].index == 0 else (
+            layout.images[0].hdu
+        )
+        cards = carried_cards(primary.cards, primary.raw_cards)
+        files: list[tuple[int, PlaneFile]] = []
+        try:
+            for output, target in self.targets:
+                if output.table is None:
+                    number = self.config.stage_number(output.after)
+                    files.append(
+                        (number, PlaneFile(target, output, self.config, self.path, cards))
+                    )
+            results = [
+                self.run_image(image, number, files)
+                for number, image in enumerate(layout.images, 1)
+            ]
+            checksum = self.checksum(layout)
+            for output, target in self.targets:
+                if output.table is not None:
+                    self.write_table(output.table, target, checksum)
+            while files:
+                files[0][1].close(checksum)
+                files.pop(0)
+        except BaseException as error:
+            for _, file in files:
+                file.abandon(error)
+            raise
+        if self.folder is not None:
+            sizes = {str(target): target.stat().st_size for _, target in self.targets}
+            _write_journal(
+                self.folder,
+                {
+                    "path": str(self.path.resolve()),
+                    "status": "done",
+                    "config": config_digest(self.config),
+                    "input": identity,
+                    "amplifiers": [image.amplifier for image in layout.images],
+                    "outputs": sizes,
+                },
+            )
+        return results
+
+    def run_image(
+        self, image: ImageLayout, number: int, files: Sequence[tuple[int, PlaneFile]]
+    ) -> ImageResult:
+        begin = time.perf_counter()
+        last = _last_pixel_stage(self.config)
+        taps = sorted({stage for stage, _ in files})
+        kept: dict[str, Any] = {}
+        if self.folder is None and last is not None:
+            taps = [last]
+
+        def on_rows(
+            stage: int, planes: NDArray[np.float64], mask: NDArray[np.uint32], first_row: int
+        ) -> None:
+            for wanted, file in files:
+                if wanted == stage:
+                    file.write_rows(planes, mask, first_row)
+            if kept:
+                rows = slice(first_row, first_row + len(mask))
+                kept["planes"][:, rows] = planes
+                kept["mask"][rows] = mask
+
+        pipeline = _core.Pipeline(
+            self.config.stages,
+            image_info(image, self.config),
+            threads=self.threads,
+            spool_folder=str(self.folder or tempfile.gettempdir()),
+            taps=taps,
+            on_rows=on_rows,
+            foreign=reducers_of(self.config.stages),
+        )
+        names: list[str] = []
+        if self.folder is None and last is not None:
+            names = [plane["name"] for plane in pipeline.planes_after(last)]
+            shape = (image.n_rows, image.n_cols)
+            kept["planes"] = np.empty((len(names), *shape), np.float32)
+            kept["mask"] = np.empty(shape, np.uint32)
+        for stage, file in files:
+            file.begin_image(image, number, pipeline.planes_after(stage), pipeline.plan)
+
+        row_bytes = image.n_bytes // max(image.n_rows, 1)
+
+        def report(rows: int) -> None:
+            if self.progress is not None:
+                self.progress(self.path, self.bytes_before + rows * row_bytes)
+
+        checksum = self.feed(pipeline, image, report)
+        pipeline.finish()
+        self.bytes_before += image.n_bytes
+        findings = pipeline.findings()
+        for _, file in files:
+            file.finish_image(findings)
+        tables = {t["name"]: self.take_table(pipeline, t, image) for t in pipeline.tables()}
+        seconds = time.perf_counter() - begin
+        return ImageResult(
+            path=self.path,
+            amplifier=image.amplifier,
+            planes=dict(zip(names, kept["planes"], strict=True)) if kept else {},
+            mask=kept.get("mask"),
+            clusters=tables.get("clusters"),
+            cluster_pixels=tables.get("cluster_pixels"),
+            report={
+                "file": str(self.path),
+                "amplifier": image.amplifier,
+                "n_rows": image.n_rows,
+                "n_cols": image.n_cols,
+                "n_skips": image.n_skips,
+                "n_clusters": len(tables["clusters"]) if "clusters" in tables else None,
+                "findings": findings,
+                "plan": pipeline.plan,
+                "raw_bytes": image.n_bytes,
+                "checksum": checksum,
+                "seconds": seconds,
+            },
+            outputs=tuple(target for _, target in self.targets),
+        )
+
+    def feed(
+        self, pipeline: _core.Pipeline, image: ImageLayout, report: Callable[[int], None]
+    ) -> str:
+        """Send all rows through the pipeline; returns the DATASUM of what was read."""
+        if image.reader == "core":
+            samples = _core.FileSamples(
+                str(self.path), image.hdu,
+                n_cols=image.n_cols, n_skips=image.n_skips, skips=image.skips,
+            )
+            pipeline.run(samples, report if self.progress is not None else None)
+            self.datasums.append(str(samples.datasum))
+            return f"DATASUM {samples.datasum}"
+        for first, rows in _compressed_rows(self.path, image):
+            pipeline.push(rows)
+            report(first + len(rows))
+        return ""
+
+    def take_table(
+        self, pipeline: _core.Pipeline, info: Mapping[str, Any], image: ImageLayout
+    ) -> NDArray[np.void]:
+        """Give one image's table the amplifier's name as its second column."""
+        table = pipeline.table(info["name"])
+        kinds = [(n, table.dtype[n].str) for n in table.dtype.names or ()]
+        width = max(1, len(image.amplifier))
+        named = np.empty(len(table), dtype=[kinds[0], ("amplifier", f"U{width}"), *kinds[1:]])
+        for name, _ in kinds:
+            named[name] = table[name]
+        named["amplifier"] = image.amplifier
+        amplifier = {"name": "amplifier", "unit": "", "doc": "name of the amplifier"}
+        columns = list(info["columns"])
+        self.columns[info["name"]] = [columns[0], amplifier, *columns[1:]]
+        self.tables.setdefault(info["name"], []).append(named)
+        return named
+
+    def write_table(self, name: str, target: Path, checksum: str) -> None:
+        if name not in self.tables:
+            raise _core.ConfigError(
+                f"output: no table {name!r}; find_clusters makes it with keep_pixels = true"
+            )
+        tables = self.tables[name]
+        table = recfunctions.stack_arrays(tables, usemask=False) if len(tables) > 1 else tables[0]
+        header = [
+            {"name": "TABLE", "value": name, "comment": "what the rows are"},
+            {"name": "COORDS", "value": "0-based", "comment": "x: column, y: row of the image"},
+            *provenance(self.config, self.path, checksum),
+        ]
+        write_table(target, table, self.columns[name], header)
+
+    def checksum(self, layout: FileLayout) -> str:
+        """DATASUM of each image, taken while it was read; CRC-32 of a compressed file."""
+        if any(image.reader != "core" for image in layout.images):
+            crc = 0
+            with self.path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    crc = zlib.crc32(block, crc)
+            return f"CRC32 {crc:08x}"
+        return "DATASUM " + " ".join(self.datasums)
+
+
+def _last_pixel_stage(config: Config) -> int | None:
+    numbers = [
+        number for number, stage in enumerate(config.stages)
+        if stage["kind"] not in ("correct_leach", "correct_polarity")
+    ]
+    return numbers[-1] if numbers else None
+
+
+def _compressed_rows(
+    path: Path, image: ImageLayout
+) -> Iterator[tuple[int, NDArray[np.generic]]]:
+    """Rows of a tile-compressed image, a bounded number at a time, through fitsio."""
+    import fitsio
+
+    dtype = np.dtype(_row_dtype(image))
+    row_bytes = image.n_cols * image.n_skips * dtype.itemsize
+    step = max(1, (4 << 20) // row_bytes)
+    # CFITSIO's file names are a language: hand it one of ours.
+    with tempfile.TemporaryDirectory(prefix="skipstream-") as folder:
+        link = Path(folder) / "image.fits"
+        link.symlink_to(path.resolve())
+        try:
+            with fitsio.FITS(str(link)) as fits:
+                for first in range(0, image.n_rows, step):
+                    last = min(first + step, image.n_rows)
+                    rows = fits[image.hdu.index][first:last, :]
+                    rows = np.ascontiguousarray(rows, dtype=dtype)
+                    yield first, rows.reshape(last - first, image.n_cols, image.n_skips)
+        except OSError as error:
+            reason = str(error).strip().splitlines()[-1:] or ["unknown reason"]
+            raise _core.FitsError(
+                f"{path.name}[{image.hdu.index}]: cannot be uncompressed: {ascii_text(reason[0])}"
+            ) from None
+
+
+def summary(results: Sequence[ImageResult]) -> dict[str, Any]:
+    """Counts and findings of a run, as JSON can hold them."""
+    images = [
+        {
+            "path": str(result.path),
+            "amplifier": result.amplifier,
+            "status": result.status,
+            "message": result.message,
+            "outputs": [str(output) for output in result.outputs],
+            **{k: v for k, v in result.report.items() if k not in ("file", "amplifier", "plan")},
+        }
+        for result in results
+    ]
+    counts = {s: sum(r.status == s for r in results) for s in ("done", "skipped", "failed")}
+    return {"version": _core.__version__, **counts, "images": images}
+
+

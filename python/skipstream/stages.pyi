@@ -1,0 +1,100 @@
+# Made by: python -m skipstream.reference stub
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+STAGES: dict[str, type[Stage]]
+
+class Stage(Mapping[str, Any]):
+    kind: str
+    def __init__(self, **parameters: Any) -> None: ...
+    def __getitem__(self, key: str) -> Any: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def __len__(self) -> int: ...
+
+def stage_classes() -> dict[str, type[Stage]]: ...
+
+class CorrectLeach(Stage):
+    def __init__(
+        self,
+        *,
+        shift: int = ...,
+    ) -> None: ...
+
+class CorrectPolarity(Stage):
+    def __init__(
+        self,
+        *,
+        method: Literal["negate", "offset", "max"] = ...,
+        offset: float = ...,
+    ) -> None: ...
+
+class CompressSkips(Stage):
+    def __init__(
+        self,
+        *,
+        statistics: str | Sequence[str] = ...,
+        begin_skip: int | None = ...,
+        end_skip: int | None = ...,
+        ddof: int = ...,
+        clip_sigma: float = ...,
+        clip_iterations: int = ...,
+        trim_fraction: float = ...,
+        saturation: float | None = ...,
+    ) -> None: ...
+
+class MaskColumns(Stage):
+    def __init__(
+        self,
+        *,
+        columns: Sequence[int | Sequence[int]] = ...,
+    ) -> None: ...
+
+class MaskRows(Stage):
+    def __init__(
+        self,
+        *,
+        rows: Sequence[int | Sequence[int]] = ...,
+    ) -> None: ...
+
+class SubtractPedestal(Stage):
+    def __init__(
+        self,
+        *,
+        method: Literal["mean", "median", "gaussian_fit", "clipped_mean"] = ...,
+        region: Literal["auto", "overscan", "active"] = ...,
+        axis: Literal["row", "column", "both"] = ...,
+        rebin_rows: int = ...,
+        n_sigma_to_mask: float | None = ...,
+        mask_left: bool = ...,
+        mask_right: bool = ...,
+        clip_sigma: float = ...,
+        clip_iterations: int = ...,
+        fit_window: float = ...,
+        skip_columns: Sequence[int | Sequence[int]] = ...,
+        skip_rows: Sequence[int | Sequence[int]] = ...,
+    ) -> None: ...
+
+class Calibrate(Stage):
+    def __init__(
+        self,
+        *,
+        gain: float | str | Mapping[str, float] = ...,
+    ) -> None: ...
+
+class FindClusters(Stage):
+    def __init__(
+        self,
+        *,
+        threshold: float = ...,
+        seed: float = ...,
+        require_seed: bool = ...,
+        threshold_unit: Literal["sigma", "absolute"] = ...,
+        noise: float | str | Mapping[str, float] = ...,
+        connectivity: int = ...,
+        min_pixels: int = ...,
+        min_charge: float | None = ...,
+        energy_per_electron: float = ...,
+        keep_pixels: bool = ...,
+        max_pixels: int = ...,
+        label_image: bool = ...,
+    ) -> None: ...

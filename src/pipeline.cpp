@@ -1,0 +1,372 @@
+#include "skipstream/pipeline/pipeline.hpp"
+
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstring>
+#include <optional>
+
+#include "convert.hpp"
+#include "register.hpp"
+#include "skipstream/base/error.hpp"
+
+namespace py = pybind11;
+
+namespace skipstream::python {
+
+std::string dtype_name(const SampleFormat& format) {
+  const char kind = format.kind == SampleKind::floating ? 'f' : format.is_unsigned ? 'u' : 'i';
+  const char order = format.n_bytes == 1 ? '|' : format.big_endian ? '>' : '<';
+  return std::string{order, kind} + std::to_string(format.n_bytes);
+}
+
+SampleFormat format_of(const std::string& dtype) {
+  const auto numpy_type = py::dtype::from_args(py::str(dtype));
+  SampleFormat format;
+  format.n_bytes = static_cast<int>(numpy_type.itemsize());
+  format.big_endian = numpy_type.byteorder() == '>';
+  format.is_unsigned = numpy_type.kind() == 'u';
+  format.kind = numpy_type.kind() == 'f' ? SampleKind::floating : SampleKind::integer;
+  const bool known = numpy_type.kind() == 'f' ? format.n_bytes == 4 || format.n_bytes == 8
+                     : numpy_type.kind() == 'i' || numpy_type.kind() == 'u';
+  if (!known) {
+    throw ConfigError("dtype: samples are 8 to 64 bit integers, float32 or float64; got \"" +
+                      dtype + "\"");
+  }
+  return format;
+}
+
+ForeignStatistics named_only(const std::vector<std::string>& names) {
+  ForeignStatistics foreign;
+  for (const auto& name : names) foreign.emplace(name, ForeignStatistic{});
+  return foreign;
+}
+
+std::string joined(const Problems& problems) {
+  std::string text;
+  for (const auto& problem : problems) text += (text.empty() ? "" : "\n") + problem;
+  return text;
+}
+
+namespace {
+
+/// Calls a Python reducer with (n_pixels, n_skips) float64 values, and checks what comes back.
+ForeignStatistic call_python(const std::string& name, const py::function& reducer) {
+  const auto shared = std::shared_ptr<py::function>(new py::function(reducer), [](auto* function) {
+    const py::gil_scoped_acquire gil;
+    delete function;
+  });
+  return [name, shared](const double* values, std::int64_t n_pixels, std::int64_t n_skips,
+                        double* result) {
+    const py::gil_scoped_acquire gil;
+    py::array_t<double> samples({n_pixels, n_skips});
+    std::memcpy(samples.mutable_data(), values,
+                static_cast<std::size_t>(n_pixels * n_skips) * sizeof(double));
+    const auto reduced = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(
+        (*shared)(samples));
+    if (!reduced || reduced.ndim() != 1 || reduced.shape(0) != n_pixels) {
+      PyErr_Clear();
+      throw ConfigError("compress_skips.statistics: \"" + name +
+                        "\" does not reduce the skips to one number per pixel");
+    }
+    std::memcpy(result, reduced.data(), static_cast<std::size_t>(n_pixels) * sizeof(double));
+  };
+}
+
+py::dict plane_dict(const PlaneInfo& plane) {
+  py::dict result;
+  result["name"] = plane.name;
+  result["unit"] = plane.unit;
+  return result;
+}
+
+py::dict plan_dict(const PipelinePlan& plan) {
+  py::list stages;
+  for (const auto& stage : plan.stages) {
+    py::dict line;
+    line["number"] = stage.number;
+    line["name"] = stage.name;
+    py::list planes;
+    for (const auto& plane : stage.planes) planes.append(plane_dict(plane));
+    line["planes"] = planes;
+    line["delay_rows"] = stage.delay_rows;
+    line["state_bytes"] = stage.state_bytes;
+    line["barrier"] = stage.barrier;
+    stages.append(line);
+  }
+  py::dict result;
+  result["stages"] = stages;
+  result["chunk_rows"] = plan.chunk_rows;
+  result["n_cols"] = plan.n_cols;
+  result["first_used_skip"] = plan.first_used_skip;
+  result["n_used_skips"] = plan.n_used_skips;
+  result["delay_rows"] = plan.delay_rows;
+  result["buffer_bytes"] = plan.buffer_bytes;
+  result["state_bytes"] = plan.state_bytes;
+  result["total_bytes"] = plan.total_bytes();
+  return result;
+}
+
+/// One image's pipeline, with the Python callback that sees the tapped rows.
+class PyPipeline {
+ public:
+  PyPipeline(const py::object& stages, const ImageInfo& image, int threads, std::int64_t chunk_rows,
+             std::int64_t spool_bytes, const std::string& spool_folder,
+             const std::vector<std::size_t>& taps, const py::object& on_rows,
+             const py::dict& foreign)
+      : image_(image) {
+    if (threads < 1) throw ConfigError("threads: must be at least 1; got " + std::to_string(threads));
+    ForeignStatistics reducers;
+    for (const auto& [name, reducer] : foreign) {
+      const auto text = name.cast<std::string>();
+      reducers.emplace(text, call_python(text, reducer.cast<py::function>()));
+    }
+    Problems problems;
+    auto chain = make_chain(to_value(stages), reducers, problems);
+    if (!problems.empty()) throw ConfigError(joined(problems));
+    PipelineOptions options;
+    options.n_threads = static_cast<std::size_t>(threads);
+    options.chunk_rows = chunk_rows;
+    if (spool_bytes >= 0) options.spool_bytes = spool_bytes;
+    if (!spool_folder.empty()) options.spool_folder = spool_folder;
+    pipeline_ = std::make_unique<Pipeline>(std::move(chain), std::move(options));
+    pipeline_->begin(image);
+    plan_ = plan_dict(pipeline_->plan());
+    if (!on_rows.is_none()) {
+      for (const std::size_t number : taps) add_tap(number, on_rows.cast<py::function>());
+    }
+    taken_.resize(pipeline_->tables().size(), 0);
+  }
+
+  [[nodiscard]] py::dict plan() const { return plan_; }
+
+  void push(const py::array& samples) {
+    const auto type = samples.dtype();
+    if (dtype_name(format_of(py::str(type.attr("str")))) != dtype_name(image_.format)) {
+      throw ConfigError("push: the image has samples of type " + dtype_name(image_.format) +
+                        "; got " + py::str(type.attr("str")).cast<std::string>());
+    }
+    const bool flat = samples.ndim() == 2 && image_.n_skips == 1;
+    if (!(flat || samples.ndim() == 3) || samples.shape(1) != image_.n_cols ||
+        (!flat && samples.shape(2) != image_.n_skips)) {
+      throw ConfigError("push: rows must be (n, " + std::to_string(image_.n_cols) + ", " +
+                        std::to_string(image_.n_skips) + "); got " +
+                        py::str(samples.attr("shape")).cast<std::string>());
+    }
+    if ((samples.flags() & py::array::c_style) == 0) {
+      throw ConfigError("push: rows must be in C order, skips fastest; "
+                        "use numpy.ascontiguousarray");
+    }
+    const auto* data = static_cast<const std::byte*>(samples.data());
+    const std::int64_t n_rows = samples.shape(0);
+    const py::gil_scoped_release release;
+    pipeline_->push(data, n_rows);
+  }
+
+  void run(const FileSamples& samples, const py::object& progress) {
+    Pipeline::Progress report;
+    if (!progress.is_none()) {
+      report = [&progress](std::int64_t rows) {
+        const py::gil_scoped_acquire gil;
+        progress(rows);
+      };
+    }
+    const py::gil_scoped_release release;
+    pipeline_->run(samples.reader(), samples.reader().n_rows(), report);
+    samples.file().check_unchanged();
+  }
+
+  void finish() {
+    const py::gil_scoped_release release;
+    pipeline_->finish();
+  }
+
+  py::object take_rows(const std::string& name) {
+    const auto t = find_table(name);
+    const auto& table = pipeline_->tables()[t];
+    const std::size_t begin = taken_[t];
+    taken_[t] = table.cells.size();
+    return rows(table, begin);
+  }
+
+  [[nodiscard]] py::object table(const std::string& name) const {
+    return rows(pipeline_->tables()[find_table(name)], 0);
+  }
+
+  [[nodiscard]] py::list tables() const {
+    py::list all;
+    for (const auto& table : pipeline_->tables()) {
+      py::dict info;
+      info["name"] = table.info.name;
+      py::list columns;
+      for (const auto& column : table.info.columns) {
+        py::dict line;
+        line["name"] = column.name;
+        line["unit"] = column.unit;
+        line["doc"] = column.doc;
+        columns.append(line);
+      }
+      info["columns"] = columns;
+      all.append(info);
+    }
+    return all;
+  }
+
+  [[nodiscard]] py::list planes_after(std::size_t number) const {
+    py::list planes;
+    for (const auto& plane : pipeline_->planes_after(number)) planes.append(plane_dict(plane));
+    return planes;
+  }
+
+  [[nodiscard]] py::list findings() const {
+    py::list all;
+    for (const auto& [stage, found] : pipeline_->findings()) {
+      for (const auto& finding : found) {
+        py::dict line;
+        line["stage"] = stage;
+        line["name"] = finding.name;
+        line["value"] = finding.value;
+        line["unit"] = finding.unit;
+        line["doc"] = finding.doc;
+        all.append(line);
+      }
+    }
+    return all;
+  }
+
+  [[nodiscard]] std::int64_t rows_pushed() const { return pipeline_->rows_pushed(); }
+
+ private:
+  void add_tap(std::size_t number, const py::function& on_rows) {
+    const std::size_t n_planes = pipeline_->planes_after(number).size();
+    on_rows_ = on_rows;
+    pipeline_->add_tap(number, [this, number, n_planes](const PixelChunk& chunk) {
+      const py::gil_scoped_acquire gil;
+      py::array_t<double> planes(
+          {static_cast<std::int64_t>(n_planes), chunk.n_rows, chunk.n_cols});
+      const auto n = static_cast<std::size_t>(chunk.n_rows * chunk.n_cols);
+      for (std::size_t p = 0; p < n_planes; ++p) {
+        std::memcpy(planes.mutable_data() + p * n, chunk.planes[p], n * sizeof(double));
+      }
+      py::array_t<std::uint32_t> mask({chunk.n_rows, chunk.n_cols});
+      std::memcpy(mask.mutable_data(), chunk.mask, n * sizeof(std::uint32_t));
+      on_rows_(number, planes, mask, chunk.first_row);
+    });
+  }
+
+  [[nodiscard]] std::size_t find_table(const std::string& name) const {
+    std::vector<std::string> known;
+    for (std::size_t t = 0; t < pipeline_->tables().size(); ++t) {
+      if (pipeline_->tables()[t].info.name == name) return t;
+      known.push_back(pipeline_->tables()[t].info.name);
+    }
+    throw ConfigError("no table " + unknown_name(name, known));
+  }
+
+  /// Rows from cell `begin` on, as a structured array.
+  [[nodiscard]] static py::object rows(const PipelineTable& table, std::size_t begin) {
+    py::list fields;
+    for (const auto& column : table.info.columns) {
+      fields.append(
+          py::make_tuple(column.name, column.type == CellType::integer ? "<i8" : "<f8"));
+    }
+    const auto type = py::dtype::from_args(fields);
+    const auto n = static_cast<py::ssize_t>((table.cells.size() - begin) /
+                                            table.info.columns.size());
+    py::array result(type, std::vector<py::ssize_t>{n});
+    if (n > 0) {
+      std::memcpy(result.mutable_data(), table.cells.data() + begin,
+                  (table.cells.size() - begin) * sizeof(Cell));
+    }
+    return result;
+  }
+
+  ImageInfo image_;
+  std::unique_ptr<Pipeline> pipeline_;
+  py::dict plan_;
+  py::object on_rows_;
+  std::vector<std::size_t> taken_;
+};
+
+ImageInfo make_image(std::int64_t n_cols, std::int64_t n_skips, const std::string& dtype,
+                     std::int64_t n_rows, const std::string& amplifier, std::int64_t prescan_cols,
+                     std::int64_t overscan_cols, std::int64_t prescan_rows,
+                     std::int64_t overscan_rows, std::int64_t begin_skip,
+                     std::optional<std::int64_t> end_skip, const std::string& unit, double scale,
+                     double zero, std::optional<std::int64_t> blank,
+                     const std::map<std::string, double>& header) {
+  ImageInfo image;
+  image.n_cols = n_cols;
+  image.n_skips = n_skips;
+  image.format = format_of(dtype);
+  image.format.scale = scale;
+  image.format.zero = zero;
+  image.format.blank = blank;
+  image.n_rows = n_rows;
+  image.amplifier = amplifier;
+  image.prescan_cols = prescan_cols;
+  image.overscan_cols = overscan_cols;
+  image.prescan_rows = prescan_rows;
+  image.overscan_rows = overscan_rows;
+  image.begin_skip = begin_skip;
+  image.end_skip = end_skip;
+  image.unit = unit;
+  image.header.assign(header.begin(), header.end());
+  return image;
+}
+
+}  // namespace
+
+void register_pipeline(py::module_& m) {
+  using namespace py::literals;
+  const ImageInfo defaults;
+  py::class_<ImageInfo>(m, "ImageInfo")
+      .def(py::init(&make_image), py::kw_only(), "n_cols"_a, "n_skips"_a, "dtype"_a,
+           "n_rows"_a = defaults.n_rows, "amplifier"_a = defaults.amplifier,
+           "prescan_cols"_a = defaults.prescan_cols, "overscan_cols"_a = defaults.overscan_cols,
+           "prescan_rows"_a = defaults.prescan_rows, "overscan_rows"_a = defaults.overscan_rows,
+           "begin_skip"_a = defaults.begin_skip, "end_skip"_a = defaults.end_skip,
+           "unit"_a = defaults.unit, "scale"_a = defaults.format.scale,
+           "zero"_a = defaults.format.zero, "blank"_a = defaults.format.blank,
+           "header"_a = std::map<std::string, double>())
+      .def_readonly("amplifier", &ImageInfo::amplifier)
+      .def_readonly("n_rows", &ImageInfo::n_rows)
+      .def_readonly("n_cols", &ImageInfo::n_cols)
+      .def_readonly("n_skips", &ImageInfo::n_skips)
+      .def_readonly("prescan_cols", &ImageInfo::prescan_cols)
+      .def_readonly("overscan_cols", &ImageInfo::overscan_cols)
+      .def_readonly("prescan_rows", &ImageInfo::prescan_rows)
+      .def_readonly("overscan_rows", &ImageInfo::overscan_rows)
+      .def_readonly("begin_skip", &ImageInfo::begin_skip)
+      .def_readonly("end_skip", &ImageInfo::end_skip)
+      .def_readonly("unit", &ImageInfo::unit)
+      .def_property_readonly("dtype", [](const ImageInfo& i) { return dtype_name(i.format); })
+      .def_property_readonly("scale", [](const ImageInfo& i) { return i.format.scale; })
+      .def_property_readonly("zero", [](const ImageInfo& i) { return i.format.zero; })
+      .def_property_readonly("blank", [](const ImageInfo& i) { return i.format.blank; })
+      .def_property_readonly("header", [](const ImageInfo& i) {
+        return std::map<std::string, double>(i.header.begin(), i.header.end());
+      });
+
+  py::class_<PyPipeline>(m, "Pipeline")
+      .def(py::init<const py::object&, const ImageInfo&, int, std::int64_t, std::int64_t,
+                    const std::string&, const std::vector<std::size_t>&, const py::object&,
+                    const py::dict&>(),
+           "stages"_a, "image"_a, py::kw_only(), "threads"_a = 1, "chunk_rows"_a = 0,
+           "spool_bytes"_a = -1, "spool_folder"_a = "", "taps"_a = std::vector<std::size_t>(),
+           "on_rows"_a = py::none(), "foreign"_a = py::dict())
+      .def_property_readonly("plan", &PyPipeline::plan)
+      .def_property_readonly("rows_pushed", &PyPipeline::rows_pushed)
+      .def("push", &PyPipeline::push, "samples"_a)
+      .def("run", &PyPipeline::run, "samples"_a, "progress"_a = py::none())
+      .def("finish", &PyPipeline::finish)
+      .def("take_rows", &PyPipeline::take_rows, "table"_a)
+      .def("table", &PyPipeline::table, "name"_a)
+      .def("tables", &PyPipeline::tables)
+      .def("planes_after", &PyPipeline::planes_after, "stage"_a)
+      .def("findings", &PyPipeline::findings);
+}
+
+}  // namespace skipstream::python

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdio>
+#include <source_location>
+#include <string>
+#include <type_traits>
+
+/// The few lines of a test framework that these tests need. A test program is `main` calling
+/// functions named as sentences; `return failures();` closes it.
+namespace check {
+
+inline int n_failed = 0;
+inline int n_checked = 0;
+
+inline void that(bool condition, const std::string& what = "",
+                 std::source_location where = std::source_location::current()) {
+  ++n_checked;
+  if (condition) return;
+  ++n_failed;
+  std::fprintf(stderr, "%s:%u: %s: failed %s\n", where.file_name(), where.line(),
+               where.function_name(), what.c_str());
+}
+
+template <class A, class B>
+void equal(const A& a, const B& b, const std::string& what = "",
+           std::source_location where = std::source_location::current()) {
+  std::string text = what;
+  if constexpr (std::is_arithmetic_v<A> && std::is_arithmetic_v<B>) {
+    text += " " + std::to_string(a) + " != " + std::to_string(b);
+  }
+  that(a == b, text, where);
+}
+
+/// `action` must throw `Exception` whose text contains `part`.
+template <class Exception, class Action>
+void throws(Action&& action, const std::string& part = "",
+            std::source_location where = std::source_location::current()) {
+  try {
+    action();
+  } catch (const Exception& error) {
+    that(std::string(error.what()).find(part) != std::string::npos,
+         std::string("message: ") + error.what(), where);
+    return;
+  }
+  that(false, "nothing was thrown", where);
+}
+
+inline int failures() {
+  std::printf("%d passed, %d failed\n", n_checked - n_failed, n_failed);
+  return n_failed == 0 ? 0 : 1;
+}
+
+}  // namespace check

@@ -1,0 +1,218 @@
+#include "skipstream/pipeline/pipeline.hpp"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "check.hpp"
+#include "skipstream/base/error.hpp"
+
+using namespace skipstream;
+
+namespace {
+
+constexpr std::int64_t n_cols = 23;
+constexpr std::int64_t n_skips = 7;
+
+Value stage(std::string kind, Value::Table parameters = {}) {
+  parameters.insert(parameters.begin(), Entry{"kind", kind});
+  return parameters;
+}
+
+/// Every stage there is; two barriers among them.
+Value whole_chain() {
+  return Value::List{
+      stage("correct_leach"),
+      stage("correct_polarity", {{"method", "max"}}),
+      stage("compress_skips", {{"statistics", Value::List{"mean", "median", "std", "rms"}}}),
+      stage("mask_columns", {{"columns", Value::List{std::int64_t{5}}}}),
+      stage("subtract_pedestal", {{"axis", "both"}, {"rebin_rows", std::int64_t{3}}}),
+      stage("calibrate", {{"gain", 2.5}}),
+      stage("find_clusters", {{"threshold", 1.5}, {"seed", 2.0}, {"keep_pixels", true}})};
+}
+
+ImageInfo image_info(std::int64_t n_rows) {
+  ImageInfo image;
+  image.n_rows = n_rows;
+  image.n_cols = n_cols;
+  image.n_skips = n_skips;
+  image.format.is_unsigned = true;
+  image.prescan_cols = 2;
+  image.overscan_cols = 4;
+  return image;
+}
+
+std::vector<std::uint16_t> noise(std::int64_t n_rows) {
+  std::mt19937 generator(7);
+  std::vector<std::uint16_t> samples(static_cast<std::size_t>(n_rows * n_cols * n_skips));
+  for (auto& sample : samples) sample = static_cast<std::uint16_t>(1000 + generator() % 64);
+  return samples;
+}
+
+/// All that comes out, as bits: planes and mask at the last tap, then the tables.
+struct Result {
+  std::vector<std::uint64_t> bits;
+  friend bool operator==(const Result&, const Result&) = default;
+};
+
+Result process(const Value& stages, const std::vector<std::uint16_t>& samples,
+               const PipelineOptions& options, const std::vector<std::int64_t>& pushes) {
+  Problems problems;
+  auto chain = make_chain(stages, {}, problems);
+  for (const auto& problem : problems) check::that(false, problem);
+  const std::size_t last = chain.n_configured - 1;
+  const auto n_rows = static_cast<std::int64_t>(samples.size()) / (n_cols * n_skips);
+  Pipeline pipeline(std::move(chain), options);
+  pipeline.begin(image_info(n_rows));
+  Result result;
+  std::int64_t next_row = 0;
+  pipeline.add_tap(last, [&](const PixelChunk& chunk) {
+    check::equal(chunk.first_row, next_row, "rows leave in order");
+    next_row += chunk.n_rows;
+    for (std::int64_t r = 0; r < chunk.n_rows; ++r) {
+      for (std::size_t p = 0; p < chunk.planes.size(); ++p) {
+        for (const double value : chunk.row(p, r)) {
+          result.bits.push_back(std::bit_cast<std::uint64_t>(value));
+        }
+      }
+      for (const auto bits : chunk.mask_row(r)) result.bits.push_back(bits);
+    }
+  });
+  const auto* bytes = reinterpret_cast<const std::byte*>(samples.data());
+  std::int64_t row = 0;
+  for (const std::int64_t n : pushes) {
+    pipeline.push(bytes + row * n_cols * n_skips * 2, n);
+    row += n;
+  }
+  check::equal(row, n_rows, "the test pushes every row");
+  pipeline.finish();
+  check::equal(next_row, n_rows, "every row leaves");
+  for (const auto& table : pipeline.tables()) {
+    check::that(!table.cells.empty(), "the chain finds clusters");
+    for (const auto& cell : table.cells) {
+      result.bits.push_back(static_cast<std::uint64_t>(cell.integer));
+    }
+  }
+  return result;
+}
+
+void chunk_rows_threads_and_pushes_do_not_matter() {
+  constexpr std::int64_t n_rows = 29;
+  const auto samples = noise(n_rows);
+  const auto stages = whole_chain();
+  const auto expected = process(stages, samples, {}, {n_rows});
+  for (const std::size_t n_threads : {1, 2, 3}) {
+    for (const std::int64_t chunk_rows : {1, 2, 5, 1000}) {
+      PipelineOptions options;
+      options.n_threads = n_threads;
+      options.chunk_rows = chunk_rows;
+      check::that(process(stages, samples, options, {n_rows}) == expected, "one push");
+      check::that(process(stages, samples, options, {1, 7, 0, 20, 1}) == expected, "five pushes");
+      check::that(process(stages, samples, options, std::vector<std::int64_t>(n_rows, 1)) ==
+                      expected,
+                  "row by row");
+    }
+  }
+}
+
+void a_spool_on_disk_gives_the_same_bits() {
+  const auto samples = noise(40);
+  const auto stages = whole_chain();
+  PipelineOptions on_disk;
+  on_disk.spool_bytes = 1000;
+  check::that(process(stages, samples, {}, {40}) == process(stages, samples, on_disk, {13, 27}));
+}
+
+void a_spool_that_cannot_be_written_is_an_error() {
+  PipelineOptions options;
+  options.spool_bytes = 10;
+  options.spool_folder = "/nonexistent/folder";
+  const auto samples = noise(3);
+  check::throws<IoError>([&] { process(whole_chain(), samples, options, {3}); },
+                         "/nonexistent/folder: cannot make a temporary file");
+}
+
+/// A source whose rows cannot be read behind some point.
+class BrokenSource : public SampleSource {
+ public:
+  const std::byte* fetch(std::int64_t first_pixel, std::int64_t n_pixels,
+                         std::byte* scratch) const override {
+    if (first_pixel > 500) throw IoError("raw.fits: the disk is gone");
+    std::memset(scratch, 0, static_cast<std::size_t>(n_pixels * n_skips * 2));
+    return scratch;
+  }
+};
+
+void a_reading_error_reaches_the_caller_from_any_thread() {
+  for (const std::size_t n_threads : {1, 2, 4}) {
+    Problems problems;
+    auto chain = make_chain(Value::List{stage("compress_skips")}, {}, problems);
+    PipelineOptions options;
+    options.n_threads = n_threads;
+    options.chunk_rows = 10;
+    Pipeline pipeline(std::move(chain), options);
+    pipeline.begin(image_info(1000));
+    check::throws<IoError>([&] { pipeline.run(BrokenSource{}, 1000); }, "the disk is gone");
+  }
+}
+
+void every_mistake_in_a_chain_is_found_at_once() {
+  Problems problems;
+  make_chain(Value::List{stage("subtract_pedestal", {{"axs", "row"}}),
+                         stage("compress_skips", {{"ddof", std::int64_t{-1}}}),
+                         stage("correct_leach"), stage("calibrat"), Value::Table{}},
+             {}, problems);
+  check::equal(problems.size(), std::size_t{6});
+  check::equal(problems.at(0),
+               std::string("stage[0] subtract_pedestal: no key \"axs\"; did you mean \"axis\"?"));
+  check::equal(problems.at(1), std::string("stage[1] compress_skips.ddof: must be at least 0; got -1"));
+  check::that(problems.at(2).find("move it behind stage[1]") != std::string::npos, problems.at(2));
+  check::that(problems.at(3).find("move it before compress_skips") != std::string::npos);
+  check::equal(problems.at(4),
+               std::string("stage[3].kind: no stage \"calibrat\"; did you mean \"calibrate\"?"));
+  check::that(problems.at(5).find("stage[4].kind: must name a stage") == 0, problems.at(5));
+}
+
+void a_chain_without_reduction_refuses_skips() {
+  Problems problems;
+  auto chain = make_chain(Value::List{stage("calibrate")}, {}, problems);
+  Pipeline pipeline(std::move(chain), {});
+  check::throws<ConfigError>([&] { pipeline.begin(image_info(3)); },
+                             "stage[0] calibrate: works on pixels, but the image has 7 skips");
+}
+
+void the_plan_counts_delay_and_memory() {
+  Problems problems;
+  Pipeline pipeline(make_chain(whole_chain(), {}, problems), {});
+  const auto& plan = pipeline.begin(image_info(1000));
+  check::equal(plan.delay_rows, std::int64_t{1}, "one row of Leach; barriers do not delay");
+  check::that(plan.total_bytes() > 0);
+  check::equal(plan.n_used_skips, n_skips);
+  int barriers = 0;
+  for (const auto& planned : plan.stages) barriers += planned.barrier ? 1 : 0;
+  check::equal(barriers, 3, "maximum, column pedestal, measured noise");
+}
+
+void a_finished_pipeline_takes_no_rows() {
+  Problems problems;
+  Pipeline pipeline(make_chain(Value::List{stage("compress_skips")}, {}, problems), {});
+  pipeline.begin(image_info(-1));
+  pipeline.finish();
+  check::throws<Error>([&] { pipeline.push(nullptr, 1); }, "push after finish");
+}
+
+}  // namespace
+
+int main() {
+  chunk_rows_threads_and_pushes_do_not_matter();
+  a_spool_on_disk_gives_the_same_bits();
+  a_spool_that_cannot_be_written_is_an_error();
+  a_reading_error_reaches_the_caller_from_any_thread();
+  every_mistake_in_a_chain_is_found_at_once();
+  a_chain_without_reduction_refuses_skips();
+  the_plan_counts_delay_and_memory();
+  a_finished_pipeline_takes_no_rows();
+  return check::failures();
+}

@@ -1,0 +1,212 @@
+"""find_clusters on arrays: labelling against scipy, columns against the slow definition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+import skipstream as sk
+
+STRUCTURE = {4: ndimage.generate_binary_structure(2, 1), 8: np.ones((3, 3), int)}
+
+
+def clusters_of(binary: NDArray[np.bool_], connectivity: int, **options: int) -> NDArray[np.void]:
+    pipeline = sk.Pipeline(
+        [sk.FindClusters(threshold=0.5, seed=0.5, noise=1.0, connectivity=connectivity)],
+        n_cols=binary.shape[1], n_skips=1, dtype="u1", n_rows=len(binary), **options,
+    )  # fmt: skip
+    with pipeline:
+        step = options.get("chunk_rows", len(binary))
+        for row in range(0, len(binary), step):
+            pipeline.push(binary[row : row + step].astype("u1")[..., None])
+        pipeline.finish()
+    return pipeline.table("clusters")
+
+
+def expected_clusters(
+    binary: NDArray[np.bool_], connectivity: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First pixel (flat index + 1) and number of pixels of each component, in raster order."""
+    labels, n = ndimage.label(binary, STRUCTURE[connectivity])
+    flat = labels.ravel()
+    inside = np.flatnonzero(flat)
+    # Labels count from 1 in raster order of nothing in particular: sort by the first pixel.
+    first = np.full(n + 1, flat.size, np.int64)
+    np.minimum.at(first, flat[inside], inside)
+    order = np.argsort(first[1:])
+    return first[1:][order] + 1, np.bincount(flat, minlength=n + 1)[1:][order]
+
+
+def all_small_images() -> NDArray[np.bool_]:
+    """Every binary 4 x 5 image, apart from each other on one large sheet."""
+    codes = np.arange(1 << 20, dtype=np.uint32).reshape(1024, 1024)
+    sheet = np.zeros((1024, 5, 1024, 6), bool)
+    for bit in range(20):
+        sheet[:, bit // 5, :, bit % 5] = codes >> bit & 1
+    return sheet.reshape(1024 * 5, 1024 * 6)
+
+
+@pytest.mark.parametrize(("connectivity", "n_components"), [(4, 3_160_507), (8, 1_809_744)])
+@pytest.mark.parametrize("chunk_rows", [1, 7, 5120])
+def test_every_small_image_is_labelled_as_scipy_does(
+    connectivity: int, n_components: int, chunk_rows: int
+) -> None:
+    sheet = all_small_images()
+    table = clusters_of(sheet, connectivity, chunk_rows=chunk_rows)
+    first, n_pixels = expected_clusters(sheet, connectivity)
+    assert len(table) == n_components
+    assert np.array_equal(table["cluster_id"], first)
+    assert np.array_equal(table["n_pixels"], n_pixels)
+
+
+def read_arrays(path: Path) -> list[NDArray[np.int64]]:
+    blocks = path.read_text().split("\n\n")
+    rows = [[line.split() for line in block.splitlines() if line.strip()] for block in blocks]
+    return [np.array(block, dtype=np.int64) for block in rows if block]
+
+
+def test_scipys_own_label_vectors_hold(shared_data: Path) -> None:
+    folder = shared_data / "scipy_label"
+    images = np.loadtxt(folder / "label_inputs.txt", dtype=int).reshape(-1, 7, 7)
+    structures = np.loadtxt(folder / "label_strels.txt", dtype=int).reshape(-1, 3, 3)
+    results = np.loadtxt(folder / "label_results.txt", dtype=int).reshape(-1, 7, 7)
+    checked = 0
+    for structure in structures:
+        for image in images:
+            labels = results[checked]
+            checked += 1
+            connectivity = next(
+                (c for c, s in STRUCTURE.items() if np.array_equal(s, structure)), None
+            )
+            if connectivity is None:
+                continue
+            table = clusters_of(image > 0, connectivity)
+            n_pixels = np.bincount(labels.ravel())[1:]
+            assert sorted(table["n_pixels"]) == sorted(n_pixels)
+    assert checked == len(results)
+
+
+def spiral(n: int) -> NDArray[np.bool_]:
+    image = np.zeros((n, n), bool)
+    row, col, step = 0, 0, (0, 1)
+    image[0, 0] = True
+    for length in [n - 1, *[k for k in range(n - 1, 0, -2) for _ in (0, 1)]]:
+        for _ in range(length):
+            row, col = row + step[0], col + step[1]
+            if not (0 <= row < n and 0 <= col < n):
+                return image
+            image[row, col] = True
+        step = (step[1], -step[0])
+    return image
+
+
+def shapes() -> dict[str, NDArray[np.bool_]]:
+    u_shape = np.zeros((9, 9), bool)
+    u_shape[:, [1, 7]] = True
+    u_shape[8, 1:8] = True
+    comb = np.zeros((6, 41), bool)
+    comb[:, ::2] = True
+    comb[5] = True
+    checkers = np.indices((11, 12)).sum(axis=0) % 2 == 0
+    noise = np.random.default_rng(3).random((60, 17)) < 0.45
+    return {
+        "U": u_shape,
+        "comb": comb,
+        "spiral": spiral(21),
+        "checkers": checkers,
+        "noise": noise,
+        "full": np.ones((5, 6), bool),
+        "empty": np.zeros((5, 6), bool),
+        "one row": noise[:, :1].T.copy(),
+        "one column": noise[:, :1].copy(),
+    }
+
+
+@pytest.mark.parametrize("connectivity", [4, 8])
+@pytest.mark.parametrize("name", shapes())
+def test_shapes_that_merge_late_are_one_cluster(name: str, connectivity: int) -> None:
+    binary = shapes()[name]
+    first, n_pixels = expected_clusters(binary, connectivity)
+    for chunk_rows in (1, 2, 100):
+        table = clusters_of(binary, connectivity, chunk_rows=chunk_rows)
+        assert np.array_equal(table["cluster_id"], first)
+        assert np.array_equal(table["n_pixels"], n_pixels)
+
+
+def test_columns_follow_their_definition() -> None:
+    image = np.zeros((6, 8))
+    image[2, 3:6] = [8.0, 30.0, 12.0]
+    image[3, 4] = 10.0
+    (row,) = sk.find_clusters(image, threshold=4, seed=10, noise=2.0)
+    ys, xs = np.nonzero(image)
+    q = image[ys, xs]
+    x = (q * xs).sum() / q.sum()
+    y = (q * ys).sum() / q.sum()
+    std_x = np.sqrt((q * (xs - x) ** 2).sum() / q.sum())
+    std_y = np.sqrt((q * (ys - y) ** 2).sum() / q.sum())
+    expected = {
+        "cluster_id": 2 * 8 + 3 + 1, "n_pixels": 4, "charge": 60.0, "energy_kev": 60 * 3.74e-3,
+        "peak_charge": 30.0, "peak_x": 4, "peak_y": 2, "x": x, "y": y, "mean_x": xs.mean(),
+        "mean_y": ys.mean(), "x_min": 3, "x_max": 5, "y_min": 2, "y_max": 3, "width_x": 3,
+        "width_y": 2, "std_x": std_x, "std_y": std_y,
+        "std_xy": np.sqrt((std_x**2 + std_y**2) / 2), "spread_x": xs.std(), "spread_y": ys.std(),
+        "cov_xy": (q * (xs - x) * (ys - y)).sum() / q.sum(), "has_seed": 1, "n_sigma_min": 4.0,
+        "n_sigma_max": 15.0, "touches_edge": 0, "flags": 0,
+    }  # fmt: skip
+    for name, value in expected.items():
+        # Sums run in another order here than in the core.
+        assert row[name] == pytest.approx(value, rel=1e-14, abs=1e-15), name
+    assert np.isnan(row["nearest_distance"])
+
+
+def test_nearest_distance_is_that_of_all_pairs() -> None:
+    generator = np.random.default_rng(4)
+    image = np.where(generator.random((120, 90)) < 0.01, 20.0, 0.0)
+    table = sk.find_clusters(image, threshold=4, seed=10)
+    dx = table["x"][:, None] - table["x"]
+    dy = table["y"][:, None] - table["y"]
+    distance = np.hypot(dx, dy)
+    np.fill_diagonal(distance, np.inf)
+    # hypot and the root of a sum of squares differ in the last place
+    np.testing.assert_allclose(table["nearest_distance"], distance.min(axis=1), rtol=4e-16)
+
+
+@pytest.mark.parametrize(("row", "col"), [(0, 3), (4, 3), (2, 0), (2, 6)])
+def test_a_cluster_at_each_edge_says_so(row: int, col: int) -> None:
+    image = np.zeros((5, 7))
+    image[row, col] = 20.0
+    (cluster,) = sk.find_clusters(image, threshold=4, seed=10)
+    assert cluster["touches_edge"] == 1
+    assert (cluster["peak_y"], cluster["peak_x"]) == (row, col)
+
+
+def test_a_cluster_without_seed_is_left_out() -> None:
+    image = np.zeros((5, 7))
+    image[1, 1] = 9.0
+    image[3, 5] = 11.0
+    table = sk.find_clusters(image, threshold=4, seed=10)
+    assert table["peak_charge"].tolist() == [11.0]
+
+
+def test_masked_and_missing_pixels_belong_to_no_cluster() -> None:
+    image = np.full((3, 5), 20.0)
+    image[:, 2] = np.nan
+    mask = np.zeros((3, 5), bool)
+    mask[0] = True
+    table = sk.find_clusters(image, threshold=4, seed=10, mask=mask)
+    assert table["n_pixels"].tolist() == [4, 4]
+    assert table["x_min"].tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0)])
+def test_an_image_without_pixels_has_no_clusters(shape: tuple[int, int]) -> None:
+    assert len(sk.find_clusters(np.zeros(shape), threshold=4, seed=10)) == 0
+
+
+def test_a_cube_is_refused() -> None:
+    with pytest.raises(sk.ConfigError, match=r"must be \(n_rows, n_cols\)"):
+        sk.find_clusters(np.zeros((2, 3, 4)), threshold=4, seed=10)

@@ -1,0 +1,134 @@
+"""Results do not depend on chunks, threads, SIMD level or source: the same bits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import fitsio
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import skipstream as sk
+from skipstream import _core
+
+DTYPES = ["|u1", "|i1", ">i2", "<u2", ">i4", "<u4", ">i8", "<u8", ">f4", "<f4", ">f8", "<f8"]
+STATISTICS = [
+    "mean", "median", "std", "var", "min", "max", "ptp", "sum", "rms", "mad", "quantile(0.3)",
+    "clipped_mean", "trimmed_mean", "first", "last", "count",
+]  # fmt: skip
+CHAIN = [
+    {"kind": "compress_skips", "statistics": STATISTICS},
+    {"kind": "subtract_pedestal", "axis": "row"},
+    {"kind": "calibrate", "gain": 1.5},
+    {"kind": "find_clusters", "threshold": 1.0, "seed": 1.5},
+]
+
+
+def noise(dtype: str, shape: tuple[int, int, int], seed: int) -> NDArray[np.generic]:
+    values = np.random.default_rng(seed).normal(60, 12, shape)
+    return np.clip(values, 0, 120).astype(dtype)
+
+
+def digest(*arrays: NDArray[np.generic]) -> str:
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()
+
+
+def pushed(samples: NDArray[np.generic], cuts: list[int], **options: int) -> str:
+    n_rows, n_cols, n_skips = samples.shape
+    pipeline = sk.Pipeline(
+        CHAIN, n_cols=n_cols, n_skips=n_skips, dtype=samples.dtype, n_rows=n_rows,
+        overscan_cols=min(3, n_cols - 1), **options,
+    )  # fmt: skip
+    edges = [0, *sorted(cut % (n_rows + 1) for cut in cuts), n_rows]
+    parts = [pipeline.push(samples[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    parts.append(pipeline.finish())
+    planes = [np.concatenate([p.planes[name] for p in parts]) for name in STATISTICS]
+    assert planes[0].shape == (n_rows, n_cols)
+    mask = np.concatenate([p.mask for p in parts])
+    return digest(*planes, mask, pipeline.table("clusters"))
+
+
+@given(
+    dtype=st.sampled_from(DTYPES),
+    shape=st.tuples(st.integers(1, 12), st.integers(1, 20), st.integers(1, 70)),
+    cuts=st.lists(st.integers(0, 100), max_size=4),
+    chunk_rows=st.integers(1, 6),
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 1000),
+)
+def test_chunks_pushes_and_threads_do_not_matter(
+    dtype: str,
+    shape: tuple[int, int, int],
+    cuts: list[int],
+    chunk_rows: int,
+    threads: int,
+    seed: int,
+) -> None:
+    samples = noise(dtype, shape, seed)
+    expected = pushed(samples, [])
+    assert pushed(samples, cuts, chunk_rows=chunk_rows, threads=threads) == expected
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "f4", "f8"])
+def test_a_file_gives_the_bits_of_the_array(dtype: str, tmp_path: Path) -> None:
+    samples = noise(dtype, (17, 11, 30), 5)
+    path = tmp_path / "raw.fits"
+    with fitsio.FITS(str(path), "rw") as fits:
+        fits.write(samples.reshape(17, -1))
+    (hdu,) = _core.scan_fits(str(path))
+    planes = np.empty((len(STATISTICS), 17, 11))
+
+    def keep(_stage: int, rows: NDArray[np.float64], _mask: object, first_row: int) -> None:
+        planes[:, first_row : first_row + rows.shape[1]] = rows
+
+    pipeline = _core.Pipeline(
+        CHAIN[:1],
+        _core.ImageInfo(
+            n_cols=11, n_skips=30, n_rows=17, dtype=hdu.dtype, scale=hdu.scale, zero=hdu.zero
+        ),
+        threads=2, chunk_rows=4, taps=[0], on_rows=keep,
+    )  # fmt: skip
+    pipeline.run(_core.FileSamples(str(path), hdu, n_cols=11, n_skips=30))
+    pipeline.finish()
+    expected = sk.compress_skips(samples, STATISTICS)
+    for plane, name in zip(planes, STATISTICS, strict=True):
+        assert digest(plane) == digest(expected[name]), name
+
+
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import skipstream as sk
+from test_invariance import DTYPES, STATISTICS, digest, noise
+for dtype in DTYPES:
+    for n_skips in (1, 2, 31, 500):
+        planes = sk.compress_skips(noise(dtype, (6, 5, n_skips), 3), STATISTICS)
+        print(dtype, n_skips, digest(*planes.values()))
+print(sk.find_clusters(noise("f4", (99, 101, 1), 4)[..., 0], threshold=65, seed=80).tobytes().hex())
+"""
+
+
+def test_simd_levels_do_not_matter() -> None:
+    outputs = {}
+    for level in ("baseline", "v3", "v4"):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(Path(__file__).parent)],
+            env={**os.environ, "SKIPSTREAM_SIMD": level},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        outputs[level] = done.stdout
+    assert len(outputs["baseline"].splitlines()) == 49
+    assert outputs["v3"] == outputs["baseline"]
+    assert outputs["v4"] == outputs["baseline"]
