@@ -75,8 +75,8 @@ def test_scipys_own_label_vectors_hold(shared_data: Path) -> None:
     structures = np.loadtxt(folder / "label_strels.txt", dtype=int).reshape(-1, 3, 3)
     results = np.loadtxt(folder / "label_results.txt", dtype=int).reshape(-1, 7, 7)
     checked = 0
-    for structure in structures:
-        for image in images:
+    for image in images:
+        for structure in structures:
             labels = results[checked]
             checked += 1
             connectivity = next(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,10 @@ from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skipstream import ConfigError
 from skipstream import simulate as module
+from skipstream.demo import demo
+from skipstream.plot import match_clusters, plot_summary
 from skipstream.simulate import (
     LAYOUTS,
     Truth,
@@ -382,7 +387,7 @@ def test_an_image_without_events_has_an_empty_table(tmp_path: Path) -> None:
 
 def test_a_table_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other_truth.ecsv").write_text("a b\n1 2\n")
-    with pytest.raises(ValueError, match="not a table of truth; it does not state 'adc_max'"):
+    with pytest.raises(ConfigError, match="not a table of truth; it does not state 'adc_max'"):
         read_truth(tmp_path / "other_truth.ecsv")
 
 
@@ -432,7 +437,7 @@ def test_any_shape_makes_a_whole_number_of_fits_blocks(
         ({"read_noise": -1}, "read_noise: must not be negative; got -1"),
         ({"dark_current": math.nan}, "dark_current: must be a finite number; got nan"),
         ({"layout": "lsst"}, "layout: 'lsst' is not one of leach, lta"),
-        ({"gian": 5}, "no parameter 'gian'; known: n_rows"),
+        ({"gian": 5}, "no parameter 'gian'; did you mean 'gain'"),
         ({"overscan_cols": 200}, "must be at most n_cols = 200; got 8 \\+ 200"),
         ({"n_hot_columns": 500}, "n_hot_columns: must be at most the 162 active columns; got 500"),
         ({"missing_fraction": 2}, "missing_fraction: must be at most 1; got 2"),
@@ -444,13 +449,69 @@ def test_any_shape_makes_a_whole_number_of_fits_blocks(
 def test_an_impossible_parameter_is_named(
     wrong: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         simulate(tmp_path / "raw.fits", **SHAPE | wrong)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_type_too_narrow_for_the_samples_is_refused() -> None:
-    with pytest.raises(ValueError, match="dtype: int16 cannot hold 0 to 65535 ADU"):
+    with pytest.raises(ConfigError, match="dtype: int16 cannot hold 0 to 65535 ADU"):
         simulate_samples(**SHAPE, dtype="int16")
     samples, _ = simulate_samples(**SHAPE, dtype="int16", adc_max=32767)
     assert samples.dtype == np.int16
+
+
+def cluster_table(*boxes: tuple[int, int, int, int]) -> np.ndarray:
+    """Clusters of charge 100 that fill their boxes (x_min, x_max, y_min, y_max)."""
+    names = ["x", "y", "charge", "x_min", "x_max", "y_min", "y_max"]
+    rows = [((a + b) / 2, (c + d) / 2, 100.0, a, b, c, d) for a, b, c, d in boxes]
+    return np.array(rows, [(name, float) for name in names])
+
+
+def test_an_event_is_matched_with_the_nearest_cluster_that_overlaps_it() -> None:
+    events = cluster_table((10, 14, 10, 14), (50, 52, 50, 52), (80, 81, 80, 81), (20, 20, 90, 90))
+    clusters = cluster_table((9, 13, 11, 13), (14, 40, 14, 40), (84, 84, 80, 80), (22, 22, 90, 90))
+    assert match_clusters(events, clusters).tolist() == [0, -1, -1, 3]
+    assert match_clusters(events, clusters[:0]).tolist() == [-1] * 4
+
+
+def test_the_demonstration_finds_what_it_simulated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = demo(tmp_path, n_rows=80, n_cols=160, n_skips=400, seed=2)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    truth = read_truth(tmp_path / "demo_raw.fits")
+    lines = dict(
+        re.split(r"  +", line, maxsplit=1)
+        for line in capsys.readouterr().out.splitlines()
+        if re.search(r"\S  +\S", line)
+    )
+    noise, expected = re.findall(r"[\d.]+", lines["noise after 400 skips"])[:2]
+    assert float(expected) == pytest.approx(truth.pixel_noise, abs=1e-4)
+    # 80 rows of 24 overscan columns: a MAD is uncertain by 2.7 %, the median takes out 4 %.
+    assert float(noise) == pytest.approx(truth.pixel_noise, rel=0.15)
+    dark, error = re.findall(r"[\d.]+", lines["dark current (peak ratio)"])[:2]
+    # Five times the uncertainty that is stated.
+    assert float(dark) == pytest.approx(truth.dark_current, abs=5 * float(error))
+    found, true = lines["points found"].split()
+    assert (found, true) == ("16", "16")
+
+
+def test_the_demonstration_overwrites_only_when_asked(tmp_path: Path) -> None:
+    (tmp_path / "demo.png").write_text("precious")
+    with pytest.raises(FileExistsError, match=r"demo\.png: exists"):
+        demo(tmp_path, n_rows=20, n_cols=40, n_skips=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.png"]
+
+
+@pytest.mark.parametrize("value", [math.nan, 0.0, 3.0])
+def test_an_image_without_clusters_can_be_drawn(value: float) -> None:
+    result = SimpleNamespace(
+        planes={"mean": np.full((3, 4), value)},
+        mask=np.zeros((3, 4), np.uint32),
+        clusters=cluster_table(),
+    )
+    figure = plot_summary(result)
+    buffer = io.BytesIO()
+    figure.savefig(buffer)
+    assert buffer.getvalue().startswith(b"\x89PNG")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._core import IoError
 from .simulate import ENERGY_PER_ELECTRON, Truth, simulate
 
 if TYPE_CHECKING:
@@ -85,6 +86,15 @@ def quiet_pixels(result: Result, truth: Truth, *, margin: int = 2) -> NDArray[np
         cols = slice(max(0, int(cluster["x_min"]) - margin), int(cluster["x_max"]) + margin + 1)
         quiet[rows, cols] = False
     return quiet
+
+
+@dataclass(frozen=True)
+class _Reduced:
+    """What the chain left in its files."""
+
+    planes: dict[str, NDArray[np.float64]]
+    mask: NDArray[np.uint32]
+    clusters: NDArray[np.void]
 
 
 @dataclass(frozen=True)
@@ -290,9 +300,17 @@ def demo(
         f"{megabytes:.0f} MB in {simulated - begin:.1f} s"
     )
     config = load_config(demo_config(truth))
-    (result,) = list(run(config, [raw_path], output=folder, overwrite=overwrite))
+    (image,) = run(config, [raw_path], output=folder, overwrite=overwrite)
+    if image.status != "done" or image.clusters is None:
+        raise IoError(f"{raw_path}: {image.message}")
     seconds = time.perf_counter() - simulated
     say(f"reduced to clusters in {seconds:.2f} s, {megabytes / seconds:.0f} MB/s\n")
+    calibrated = folder / "demo_raw_calibrated.fits"
+    result = _Reduced(
+        {"mean": _read_plane(calibrated, "MEAN")},
+        _read_plane(calibrated, "MASK").astype(np.uint32),
+        image.clusters,
+    )
     raw = _read_plane(folder / "demo_raw_compressed.fits", "MEAN")
     # What was subtracted, row by row; the median leaves out what rounding to float32 does.
     subtracted = raw - truth.gain * np.asarray(result.planes["mean"], float)

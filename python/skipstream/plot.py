@@ -116,8 +116,10 @@ def plot_image(
     linear_width
         Values up to which ``"asinh"`` is about linear.
     limits
-        Values at the ends of the colour bar. Default: `percent` of the pixels lie beyond each; with
-        ``"asinh"`` the upper end is the brightest pixel.
+        Values at the ends of the colour bar. Default: from `percent`; with ``"asinh"`` the upper
+        end is the brightest pixel.
+    percent
+        Percentage of the pixels beyond each end of the colour bar.
     cmap
         Colour map. Default: cividis for linear, inferno for asinh; both keep their order in any
         kind of colour vision.
@@ -134,6 +136,7 @@ def plot_image(
     >>> plot_image(np.arange(12.0).reshape(3, 4), unit="adu").get_xlabel()
     'column'
     """
+    from matplotlib import colormaps
     from matplotlib.colors import AsinhNorm, Normalize
     from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
@@ -145,11 +148,15 @@ def plot_image(
             limits = (limits[0], max(limits[0] + linear_width, float(np.nanmax(plane))))
     low, high = limits
     norm = AsinhNorm(linear_width, low, high) if stretch == "asinh" else Normalize(low, high)
-    colours = cmap or ("inferno" if stretch == "asinh" else "cividis")
+    colours = colormaps[cmap or ("inferno" if stretch == "asinh" else "cividis")]
     drawn = ax.imshow(
-        plane, norm=norm, cmap=colours, origin="lower", interpolation="nearest", aspect="auto"
+        plane,
+        norm=norm,
+        cmap=colours.with_extremes(bad=GREY),
+        origin="lower",
+        interpolation="nearest",
+        aspect="auto",
     )
-    drawn.cmap.set_bad(GREY)
     bar = ax.figure.colorbar(drawn, ax=ax, pad=0.01, aspect=30, extend="both")
     bar.set_label(_UNIT_TEXT.get(unit, unit))
     bar.outline.set_linewidth(0.5)
@@ -196,12 +203,15 @@ def plot_clusters(
     from matplotlib.collections import EllipseCollection
 
     if clusters is None:
-        clusters = getattr(image, "clusters", np.empty(0, [("x", float)]))
+        clusters = getattr(image, "clusters", None)
+    if clusters is None:
+        clusters = np.empty(0, [("x", float)])
     ax = plot_image(image, ax=ax, unit=unit, stretch="asinh", title=title)
     if len(clusters):
         centre, size, angle = _ellipses(clusters)
         rings = EllipseCollection(
-            *size,
+            size[0],
+            size[1],
             angle,
             units="xy",
             offsets=centre,
@@ -249,8 +259,8 @@ def _ellipses(
 def _ring_and_cross(n_clusters: int, n_events: int = 0) -> list[Any]:
     from matplotlib.lines import Line2D
 
-    ring = {"marker": "o", "mfc": "none", "mec": SKY, "mew": 1.2, "ms": 7}
-    cross = {"marker": "+", "color": "0.2", "mew": 1.2, "ms": 7}
+    ring: dict[str, Any] = {"marker": "o", "mfc": "none", "mec": SKY, "mew": 1.2, "ms": 7}
+    cross: dict[str, Any] = {"marker": "+", "color": "0.2", "mew": 1.2, "ms": 7}
     return [
         Line2D([], [], ls="none", label=f"{n_clusters} clusters found", **ring),
         Line2D([], [], ls="none", label=f"{n_events} true events (white)", **cross),
@@ -258,8 +268,8 @@ def _ring_and_cross(n_clusters: int, n_events: int = 0) -> list[Any]:
 
 
 def _events_of(truth: Truth, amplifier: int) -> NDArray[np.void]:
-    events = truth.events
-    return events[events["amplifier"] == amplifier + 1]
+    events: NDArray[np.void] = truth.events[truth.events["amplifier"] == amplifier + 1]
+    return events
 
 
 def plot_charge_distribution(
@@ -310,10 +320,11 @@ def plot_charge_distribution(
         curve = len(values) * (edges[1] - edges[0]) * _peaks(x, noise, dark_current)
         label = f"Poisson({dark_current:.3g}) \N{ASTERISK OPERATOR} Gauss({noise:.3f})"
         ax.plot(x, curve, color=VERMILLION, lw=1.2, label=label)
+    # Limits before the scale: an empty histogram has none of its own on a logarithmic axis.
+    ax.set_ylim(0.5, 3 * max(1, int(counts.max())))
     ax.set_yscale("log")
     ax.set(
         xlim=charge_range,
-        ylim=(0.5, 3 * max(1, int(counts.max()))),
         xlabel=f"pixel charge ({_UNIT_TEXT['electron']})",
         ylabel=f"pixels per {edges[1] - edges[0]:.2g} {_UNIT_TEXT['electron']}",
         title=title,
@@ -450,7 +461,13 @@ def plot_recovered_charge(
         if not which.any():
             continue
         for part, face in ((which & ~shared, colour), (which & shared, "none")):
-            style = {"marker": marker, "ls": "none", "mfc": face, "mec": colour, "ms": 5}
+            style: dict[str, Any] = {
+                "marker": marker,
+                "ls": "none",
+                "mfc": face,
+                "mec": colour,
+                "ms": 5,
+            }
             name = kind if face != "none" else f"{kind}, shared cluster"
             upper.plot(true[part], measured[part], label=name if part.any() else None, **style)
             lower.plot(true[part], measured[part] / true[part], **style)
@@ -518,8 +535,8 @@ def plot_summary(
         FigureCanvasAgg(figure)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-        top, bottom = figure.subfigures(2, 1)
-        left, right = top.subfigures(1, 2)
+        pages: Any = figure.subfigures(2, 2)
+        (left, right), (bottom_left, bottom_right) = pages
         if raw is not None and pedestal is not None:
             side, image = left.subplots(1, 2, sharey=True, width_ratios=[1, 3.4])
             true = None if truth is None else truth.pedestal[amplifier]
@@ -539,19 +556,18 @@ def plot_summary(
             ax=right.subplots(),
             title="calibrated",
         )
-        left, right = bottom.subfigures(1, 2)
         plot_charge_distribution(
             result,
             noise=noise,
             dark_current=dark_current,
             select=select,
-            ax=left.subplots(),
+            ax=bottom_left.subplots(),
             title="pixel charge" if select is None else "pixel charge outside clusters",
         )
         if truth is None:
-            _plot_spectrum(result.clusters, right.subplots())
+            _plot_spectrum(result.clusters, bottom_right.subplots())
         else:
-            axes = right.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+            axes = bottom_right.subplots(2, 1, sharex=True, height_ratios=[3, 1])
             plot_recovered_charge(
                 _events_of(truth, amplifier), result.clusters, axes=axes, title="cluster charge"
             )
@@ -559,12 +575,15 @@ def plot_summary(
 
 
 def _plot_spectrum(clusters: NDArray[np.void], ax: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     charge = clusters["charge"]
     charge = charge[charge > 0]
     if len(charge):
         low, high = math.log10(charge.min()), math.log10(charge.max())
-        ax.hist(charge, np.logspace(low - 0.1, high + 0.1, 40), color=SKY, ec=BLUE, lw=0.6)
-    ax.yaxis.get_major_locator().set_params(integer=True)
+        edges = np.logspace(low - 0.1, high + 0.1, 40)
+        ax.stairs(np.histogram(charge, edges)[0], edges, fill=True, color=SKY, ec=BLUE, lw=0.6)
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(
         xscale="log",
         xlabel=f"cluster charge ({_UNIT_TEXT['electron']})",

@@ -23,6 +23,8 @@ from typing import IO, Any, Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ._core import ConfigError, nearest_name
+
 __all__ = [
     "EVENT_DTYPE",
     "LAYOUTS",
@@ -188,7 +190,7 @@ class Truth:
 
     Raises
     ------
-    ValueError
+    ConfigError
         A parameter is impossible.
     """
 
@@ -322,10 +324,12 @@ def _truth(given: dict[str, Any]) -> Truth:
     names = [field.name for field in fields(Truth)]
     unknown = [name for name in given if name not in names]
     if unknown:
-        raise ValueError(f"simulate: no parameter {unknown[0]!r}; known: {', '.join(names)}")
+        nearest = nearest_name(unknown[0], names)
+        hint = f"did you mean {nearest!r}?" if nearest else f"known: {', '.join(names)}"
+        raise ConfigError(f"simulate: no parameter {unknown[0]!r}; {hint}")
     layout = LAYOUTS.get(given["layout"])
     if layout is None:
-        raise ValueError(
+        raise ConfigError(
             f"simulate: layout: {given['layout']!r} is not one of {', '.join(LAYOUTS)}"
         )
     full = _DEFAULTS | {name: value for name, value in given.items() if value is not None}
@@ -351,7 +355,7 @@ def _truth(given: dict[str, Any]) -> Truth:
 
 def _check(truth: Truth) -> None:
     def refuse(name: str, what: str) -> None:
-        raise ValueError(f"simulate: {name}: {what}; got {getattr(truth, name)!r}")
+        raise ConfigError(f"simulate: {name}: {what}; got {getattr(truth, name)!r}")
 
     for name in ("n_rows", "n_cols", "n_skips"):
         if getattr(truth, name) < 1:
@@ -368,7 +372,7 @@ def _check(truth: Truth) -> None:
         if getattr(truth, name) <= 0:
             refuse(name, "must be above 0")
     if truth.prescan_cols + truth.overscan_cols > truth.n_cols:
-        raise ValueError(
+        raise ConfigError(
             f"simulate: prescan_cols + overscan_cols: must be at most n_cols = {truth.n_cols}; "
             f"got {truth.prescan_cols} + {truth.overscan_cols}"
         )
@@ -402,7 +406,7 @@ def _check(truth: Truth) -> None:
     limits = np.iinfo(truth.dtype)
     lowest = limits.min + (truth.missing_fraction > 0)
     if not lowest <= truth.adc_min < truth.adc_max <= limits.max:
-        raise ValueError(
+        raise ConfigError(
             f"simulate: adc_min, adc_max: must ascend within {lowest} to {limits.max}; "
             f"got {truth.adc_min}, {truth.adc_max}"
         )
@@ -961,7 +965,7 @@ def read_truth(path: str | os.PathLike[str]) -> Truth:
     ------
     FileNotFoundError
         There is no such table.
-    ValueError
+    ConfigError
         The file is not a table written by `simulate`.
     """
     path = Path(path)
@@ -978,7 +982,7 @@ def read_truth(path: str | os.PathLike[str]) -> Truth:
                 values[match[1]] = json.loads(match[2])
     names = {field.name for field in fields(Truth)}
     if missing := sorted(names - values.keys()):
-        raise ValueError(f"{table}: not a table of truth; it does not state {missing[0]!r}")
+        raise ConfigError(f"{table}: not a table of truth; it does not state {missing[0]!r}")
     return _truth({name: values[name] for name in names})
 
 
@@ -1031,7 +1035,7 @@ def simulate(
     ------
     FileExistsError
         A file exists and `overwrite` is not asked for. Nothing is written.
-    ValueError
+    ConfigError
         A parameter is unknown or impossible. Nothing is written.
 
     Examples
@@ -1144,7 +1148,7 @@ def simulate_samples(
 
     Raises
     ------
-    ValueError
+    ConfigError
         A parameter is unknown or impossible, or `dtype` cannot hold the samples.
 
     Examples
@@ -1164,7 +1168,7 @@ def simulate_samples(
         }
     )
     if not 0 <= amplifier < len(truth.amplifiers):
-        raise ValueError(
+        raise ConfigError(
             f"simulate: amplifier: must be 0 to {len(truth.amplifiers) - 1} for layout "
             f"{layout!r}; got {amplifier}"
         )
@@ -1173,12 +1177,12 @@ def simulate_samples(
     if kind.kind in "iu":
         limits = np.iinfo(kind)
         if lowest < limits.min or truth.adc_max > limits.max:
-            raise ValueError(
+            raise ConfigError(
                 f"simulate: dtype: {kind} cannot hold {lowest} to {truth.adc_max} ADU; use a wider "
                 "type or set adc_min and adc_max"
             )
     elif kind.kind != "f":
-        raise ValueError(f"simulate: dtype: must be an integer or floating type; got {kind}")
+        raise ConfigError(f"simulate: dtype: must be an integer or floating type; got {kind}")
     flat = np.empty(n_rows * n_cols * n_skips, kind)
     converter = _Converter(truth, amplifier, _BLOCK_SAMPLES)
     done = 0

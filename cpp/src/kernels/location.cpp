@@ -33,13 +33,13 @@ Location mean_and_std(std::span<const double> values) noexcept {
   return {shift + mean, std::sqrt(squares / n)};
 }
 
-Location clipped_mean(std::span<double> values, double n_sigma, std::int64_t n_iterations) noexcept {
+Location clipped_mean(std::span<double> values, double n_sigma,
+                      std::int64_t n_iterations) noexcept {
   Location location = mean_and_std(values);
   for (std::int64_t i = 0; i < n_iterations; ++i) {
-    const auto kept =
-        std::stable_partition(values.begin(), values.end(), [&](double value) {
-          return std::abs(value - location.value) <= n_sigma * location.sigma;
-        });
+    const auto kept = std::stable_partition(values.begin(), values.end(), [&](double value) {
+      return std::abs(value - location.value) <= n_sigma * location.sigma;
+    });
     const auto n = static_cast<std::size_t>(kept - values.begin());
     if (n == values.size() || n < 2) break;
     values = values.first(n);
@@ -82,8 +82,8 @@ std::optional<Location> fit_gaussian(std::span<double> values, std::span<double>
   const double low = start.value - n_sigma * start.sigma;
   const double high = start.value + n_sigma * start.sigma;
   // The IQR of a Gaussian is 2 MAD.
-  const double width = 2 * (2 * start.sigma / sigma_per_mad) /
-                       std::cbrt(static_cast<double>(values.size()));
+  const double width =
+      2 * (2 * start.sigma / sigma_per_mad) / std::cbrt(static_cast<double>(values.size()));
   const auto n_bins = static_cast<std::size_t>(
       std::clamp((high - low) / width, 6.0, static_cast<double>(bins.size())));
   const double bin = (high - low) / static_cast<double>(n_bins);
@@ -94,8 +94,9 @@ std::optional<Location> fit_gaussian(std::span<double> values, std::span<double>
   }
 
   // Parameters in units of the start: height, centre and width.
-  double p[3] = {*std::max_element(bins.begin(), bins.begin() + static_cast<std::ptrdiff_t>(n_bins)),
-                 0.0, 1.0};
+  double p[3] = {
+      *std::max_element(bins.begin(), bins.begin() + static_cast<std::ptrdiff_t>(n_bins)), 0.0,
+      1.0};
   const auto position = [&](std::size_t i) {
     return (low + (static_cast<double>(i) + 0.5) * bin - start.value) / start.sigma;
   };

@@ -81,7 +81,8 @@ Decoded<Key> decode_as(const std::byte* samples, std::int64_t n, Key flip, Key* 
 }
 
 template <class Key>
-Decoded<Key> decode(const std::byte* samples, std::int64_t n, bool swap, Key flip, Key* __restrict keys) {
+Decoded<Key> decode(const std::byte* samples, std::int64_t n, bool swap, Key flip,
+                    Key* __restrict keys) {
   return swap ? decode_as<Key, true>(samples, n, flip, keys)
               : decode_as<Key, false>(samples, n, flip, keys);
 }
@@ -139,6 +140,7 @@ std::int64_t squares64(const std::int64_t* keys, std::int64_t n, std::int64_t ce
 template <class Key>
 void count4(const Key* keys, std::int64_t n, const Key bounds[4], std::int64_t counts[4]) {
   using Count = typename Bits<sizeof(Key)>::type;
+  n = (n + padding - 1) / padding * padding;  // whole vectors: no tail
   // 16-bit counters hold a block of 2^15 keys, even when the lanes are added up.
   constexpr std::int64_t block = sizeof(Key) == 2 ? 1 << 15 : 1 << 30;
   const Key b0 = bounds[0];
@@ -150,13 +152,14 @@ void count4(const Key* keys, std::int64_t n, const Key bounds[4], std::int64_t c
   std::int64_t t2 = 0;
   std::int64_t t3 = 0;
   for (std::int64_t begin = 0; begin < n; begin += block) {
-    const std::int64_t end = n - begin < block ? n : begin + block;
+    const std::int64_t m = n - begin < block ? n - begin : block;
+    const Key* part = keys + begin;
     Count c0 = 0;
     Count c1 = 0;
     Count c2 = 0;
     Count c3 = 0;
-    for (std::int64_t i = begin; i < end; ++i) {
-      const Key key = keys[i];
+    for (std::int64_t i = 0; i < m / padding * padding; ++i) {
+      const Key key = part[i];
       c0 = static_cast<Count>(c0 + (key <= b0 ? 1 : 0));
       c1 = static_cast<Count>(c1 + (key <= b1 ? 1 : 0));
       c2 = static_cast<Count>(c2 + (key <= b2 ? 1 : 0));
@@ -177,6 +180,7 @@ template <class Key>
 Key next_above(const Key* keys, std::int64_t n, Key bound) {
   constexpr Key none = static_cast<Key>(~(std::uint64_t{1} << (8 * sizeof(Key) - 1)));
   Key next = none;
+  n = (n + padding - 1) / padding * padding;
   for (std::int64_t i = 0; i < n; ++i) {
     const Key key = keys[i] > bound ? keys[i] : none;
     next = key < next ? key : next;
@@ -202,21 +206,29 @@ std::int64_t decode_reals_as(const std::byte* samples, std::int64_t n, Real* val
 }
 
 template <class Real>
-std::int64_t decode_reals(const std::byte* samples, std::int64_t n, bool swap, Real* __restrict values) {
+std::int64_t decode_reals(const std::byte* samples, std::int64_t n, bool swap,
+                          Real* __restrict values) {
   return swap ? decode_reals_as<Real, true>(samples, n, values)
               : decode_reals_as<Real, false>(samples, n, values);
 }
 
 template <class Real, class Key>
-void keys_of(const Real* values, std::int64_t n, Key* __restrict keys) {
+Decoded<Key> keys_of(const Real* values, std::int64_t n, Key* __restrict keys) {
   using Word = typename Bits<sizeof(Real)>::type;
   constexpr int top = 8 * sizeof(Key) - 1;
+  constexpr Key none = static_cast<Key>(~(std::uint64_t{1} << top));
+  Key smallest = none;
+  Key largest = static_cast<Key>(-none - 1);
   for (std::int64_t i = 0; i < n; ++i) {
     Key bits;
     __builtin_memcpy(&bits, values + i, sizeof bits);
     // Negative numbers sort backwards by their bits: turn all but the sign.
-    keys[i] = bits ^ static_cast<Key>(static_cast<Word>(bits >> top) >> 1);
+    const Key key = bits ^ static_cast<Key>(static_cast<Word>(bits >> top) >> 1);
+    keys[i] = key;
+    smallest = key < smallest ? key : smallest;
+    largest = key > largest ? key : largest;
   }
+  return {smallest, largest, 0};
 }
 
 template <class Real>

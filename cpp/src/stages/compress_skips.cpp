@@ -65,107 +65,131 @@ struct Keys {
   Key largest = 0;
 };
 
-/// A rank-k key, and how many keys are at or below it.
+/// Where a search begins: about where the key is expected, and how far keys lie around it.
+struct Guess {
+  double centre = 0;
+  double sigma = 1;  ///< of the keys
+};
+
+/// Keys of rank `rank` (from 0) and `rank` + 1, and how many are at or below the first.
 template <class Key>
 struct Ranked {
   Key key;
+  Key next;
   std::int64_t n_at_or_below;
 };
 
-/// The bracket of the search: count(<= low) <= rank < count(<= high).
+/// Fills the keys behind the last with the largest there is, so that kernels run whole vectors.
 template <class Key>
-struct Bracket {
-  Int128 low;
-  Int128 high;
-  std::int64_t n_low;
-  std::int64_t n_high;
-};
+void pad(Key* keys, std::int64_t n) {
+  const std::int64_t end = (n + kernels::padding - 1) / kernels::padding * kernels::padding;
+  for (std::int64_t i = n; i < end; ++i) keys[i] = std::numeric_limits<Key>::max();
+}
 
-/// Finds the key of rank `rank` (from 0) by counting how many are at or below trial bounds, four at
-/// a time. `guess` and `step` place the first four; later ones interpolate between the counts, and
-/// every third round cuts the bracket in five equal parts, which bounds their number.
+/// Finds keys by rank: counts how many are at or below four trial bounds, and keeps the bracket
+/// count(<= low) <= rank < count(<= high).
+///
+/// The first bounds lie around the guess, the next are stepped from the nearer end of the bracket
+/// by the density of a Gaussian, then by the mean density of the bracket; every third round cuts it
+/// in five equal parts, which bounds the rounds. A few keys that are left are looked at one by one.
 template <class Key>
 Ranked<Key> select(const kernels::KeyKernels<Key>& kernel, const Keys<Key>& pixel,
-                   std::int64_t rank, double guess, double step, Key* work) noexcept {
-  Bracket<Key> b{Int128{pixel.smallest} - 1, pixel.largest, 0, pixel.n};
-  constexpr std::int64_t few = 24;
-  for (int round = 0; b.high - b.low > 1; ++round) {
-    const Int128 width = b.high - b.low;
-    const std::int64_t inside = b.n_high - b.n_low;
+                   std::int64_t rank, Guess guess, Key* work) noexcept {
+  using Wide = std::conditional_t<(sizeof(Key) < 8), std::int64_t, Int128>;
+  Wide low = Wide{pixel.smallest} - 1;
+  Wide high = pixel.largest;
+  std::int64_t n_low = 0;
+  std::int64_t n_high = pixel.n;
+  // The lowest bound known to hold rank + 1 as well, to see at the end if it is the neighbour.
+  Wide next = pixel.largest;
+  constexpr std::int64_t few = 16;
+  const auto n = static_cast<double>(pixel.n);
+  const double density = 0.4 * n / std::max(guess.sigma, 1e-300);
+  double centre = guess.centre;
+  double reach = std::max(1.0, 0.5 * guess.sigma / std::sqrt(n));
+  for (int round = 0; high - low > 1; ++round) {
+    const Wide width = high - low;
+    const std::int64_t inside = n_high - n_low;
     if (inside <= few && width > 16 && round > 0) {
-      // Few enough to look at one by one.
-      std::int64_t n = 0;
-      const auto low = static_cast<Key>(b.low < Int128{pixel.smallest} ? pixel.smallest : b.low);
-      const bool from_smallest = b.low < Int128{pixel.smallest};
-      const auto high = static_cast<Key>(b.high);
+      std::int64_t m = 0;
       for (std::int64_t i = 0; i < pixel.n; ++i) {
         const Key key = pixel.keys[i];
-        work[n] = key;
-        n += (key <= high) & (from_smallest | (key > low)) ? 1 : 0;
+        work[m] = key;
+        m += (key <= high) & (key > low) ? 1 : 0;
       }
-      std::sort(work, work + n);
-      const Key found = work[rank - b.n_low];
-      std::int64_t at_or_below = rank - b.n_low;
-      while (at_or_below < n && work[at_or_below] == found) ++at_or_below;
-      return {found, b.n_low + at_or_below};
+      std::sort(work, work + m);
+      const std::int64_t place = rank - n_low;
+      std::int64_t above = place;
+      while (above < m && work[above] == work[place]) ++above;
+      const Key found = work[place];
+      const bool more = n_low + above < pixel.n;
+      const Key neighbour = above < m ? work[above]
+                            : more && n_low + above == rank + 1
+                                ? kernel.next_above(pixel.keys, pixel.n, found)
+                                : found;
+      return {found, n_low + above > rank + 1 ? found : neighbour, n_low + above};
     }
     Key bounds[4];
     if (width <= 5) {
       for (int i = 0; i < 4; ++i) {
-        bounds[i] = static_cast<Key>(std::min(b.low + 1 + i, b.high - 1));
+        bounds[i] = static_cast<Key>(std::min<Wide>(low + 1 + i, high - 1));
       }
+    } else if (round % 3 == 2) {
+      for (int i = 0; i < 4; ++i) bounds[i] = static_cast<Key>(low + width * (i + 1) / 5);
     } else {
-      double centre = guess;
-      double reach = step;
-      if (round % 3 == 2) {
-        for (int i = 0; i < 4; ++i) bounds[i] = static_cast<Key>(b.low + width * (i + 1) / 5);
-      } else {
-        if (round > 0) {
-          const double part = (static_cast<double>(rank - b.n_low) + 0.5) / static_cast<double>(inside);
-          centre = static_cast<double>(b.low) + part * static_cast<double>(width);
-          reach = static_cast<double>(width) / std::sqrt(static_cast<double>(inside) + 1) / 2;
+      if (round > 0) {
+        const double wanted = static_cast<double>(rank) + 0.5;
+        const bool open_below = low < Wide{pixel.smallest};
+        const bool open_above = high == Wide{pixel.largest};
+        if (open_below != open_above && round == 1) {
+          const double from = static_cast<double>(open_below ? high : low);
+          const double step = (wanted - static_cast<double>(open_below ? n_high : n_low)) / density;
+          centre = from + step;
+          reach = std::max(1.0, 0.5 * std::abs(step));
+        } else {
+          const double part = (wanted - static_cast<double>(n_low)) / static_cast<double>(inside);
+          centre = static_cast<double>(low) + part * static_cast<double>(width);
+          reach = std::max(
+              1.0, 0.3 * static_cast<double>(width) / std::sqrt(static_cast<double>(inside) + 1));
         }
-        reach = std::max(reach, 1.0);
-        for (int i = 0; i < 4; ++i) {
-          const double bound = std::floor(centre + (i - 1.5) * reach);
-          const Int128 wanted =
-              std::abs(bound) < 0x1p100 ? static_cast<Int128>(bound) : (bound < 0 ? b.low : b.high);
-          bounds[i] = static_cast<Key>(std::clamp(wanted, b.low + 1, b.high - 1));
-        }
+      }
+      const double lowest = static_cast<double>(low);
+      const double highest = static_cast<double>(high);
+      for (int i = 0; i < 4; ++i) {
+        const double bound = centre + (i - 1.5) * reach;
+        const Wide wanted =
+            bound > lowest ? (bound < highest ? static_cast<Wide>(bound) : high - 1) : low + 1;
+        bounds[i] = static_cast<Key>(std::clamp<Wide>(wanted, low + 1, high - 1));
       }
     }
     std::int64_t counts[4];
     kernel.count4(pixel.keys, pixel.n, bounds, counts);
     for (int i = 0; i < 4; ++i) {
       if (counts[i] <= rank) {
-        if (Int128{bounds[i]} > b.low) {
-          b.low = bounds[i];
-          b.n_low = counts[i];
+        if (Wide{bounds[i]} > low) {
+          low = bounds[i];
+          n_low = counts[i];
         }
-      } else if (Int128{bounds[i]} < b.high) {
-        b.high = bounds[i];
-        b.n_high = counts[i];
+      } else if (Wide{bounds[i]} < high) {
+        high = bounds[i];
+        n_high = counts[i];
       }
+      if (counts[i] > rank + 1 && Wide{bounds[i]} < next) next = bounds[i];
     }
   }
-  return {static_cast<Key>(b.high), b.n_high};
+  const auto found = static_cast<Key>(high);
+  if (n_high > rank + 1 || n_high == pixel.n) return {found, found, n_high};
+  const Key neighbour =
+      next == high + 1 ? static_cast<Key>(next) : kernel.next_above(pixel.keys, pixel.n, found);
+  return {found, neighbour, n_high};
 }
 
-/// The keys of rank `rank` and `rank` + 1.
-template <class Key>
-std::pair<Key, Key> select_pair(const kernels::KeyKernels<Key>& kernel, const Keys<Key>& pixel,
-                                std::int64_t rank, double guess, double step, Key* work) noexcept {
-  const auto lower = select(kernel, pixel, rank, guess, step, work);
-  if (rank + 1 >= pixel.n || lower.n_at_or_below > rank + 1) return {lower.key, lower.key};
-  return {lower.key, kernel.next_above(pixel.keys, pixel.n, lower.key)};
-}
-
+/// The two keys whose mean is the median; twice the same of an odd number.
 template <class Key>
 std::pair<Key, Key> middle_pair(const kernels::KeyKernels<Key>& kernel, const Keys<Key>& pixel,
-                                double guess, double step, Key* work) noexcept {
-  auto pair = select_pair(kernel, pixel, (pixel.n - 1) / 2, guess, step, work);
-  if (pixel.n % 2 == 1) pair.second = pair.first;
-  return pair;
+                                Guess guess, Key* work) noexcept {
+  const auto middle = select(kernel, pixel, (pixel.n - 1) / 2, guess, work);
+  return {middle.key, pixel.n % 2 == 1 ? middle.key : middle.next};
 }
 
 /// Median of absolute deviations, of values in any order; reorders them.
@@ -181,9 +205,7 @@ double interpolate(double a, double b, double part) noexcept {
   return part >= 0.5 ? b - (b - a) * (1 - part) : a + (b - a) * part;
 }
 
-
 }  // namespace
-
 
 /// Integer samples: sums are exact.
 template <class Key>
@@ -202,8 +224,9 @@ struct CompressSkips::Integers {
   Int128 sum = 0;
   Int128 squares = 0;  ///< around `centre`
   Key centre = 0;
-  double guess = 0;
-  double step = 1;
+  bool is_far = false;
+  long double far_squares = 0;
+  Guess guess;
 
   static const kernels::KeyKernels<Key>& own_kernel(const kernels::SkipKernels& kernels) {
     if constexpr (sizeof(Key) == 2) return kernels.int16;
@@ -240,6 +263,7 @@ struct CompressSkips::Integers {
       if (n_valid == 0) return mask_bit::no_data;
       pixel.n = n_valid;
     }
+    pad(keys, pixel.n);
     if constexpr (wide) {
       sum = 0;
       for (std::int64_t i = 0; i < pixel.n; ++i) sum += pixel.keys[i];
@@ -286,55 +310,63 @@ struct CompressSkips::Integers {
   /// Squares around a centre near the mean, and from them where the median may be.
   void measure_spread() {
     const double mean = divide(sum, pixel.n);
-    centre = static_cast<Key>(std::clamp<double>(std::floor(mean), static_cast<double>(pixel.smallest),
-                                                 static_cast<double>(pixel.largest)));
-    if (wide && mean >= 0x1p62) centre = pixel.smallest;
-    const Int128 reach =
-        std::max(Int128{pixel.largest} - centre, Int128{centre} - pixel.smallest);
+    centre = static_cast<Key>(std::clamp<double>(
+        std::floor(mean), static_cast<double>(pixel.smallest), static_cast<double>(pixel.largest)));
+    if (wide && std::abs(mean) >= 0x1p62) centre = pixel.smallest;
+    const Int128 reach = std::max(Int128{pixel.largest} - centre, Int128{centre} - pixel.smallest);
     squares = 0;
+    is_far = false;
+    constexpr Int128 far = Int128{1} << 40;
     if (sizeof(Key) == 2 && reach < (1 << 15)) {
       const auto per_sample = std::max<std::int64_t>(static_cast<std::int64_t>(reach * reach), 1);
       const std::int64_t block = std::max<std::int64_t>(INT32_MAX / per_sample, 1);
       for (std::int64_t i = 0; i < pixel.n; i += block) {
         squares += kernel.squares(pixel.keys + i, std::min(block, pixel.n - i), centre);
       }
-    } else if (reach < (std::int64_t{1} << 20) && pixel.n < (std::int64_t{1} << 22)) {
+    } else if (sizeof(Key) > 2 && reach < (std::int64_t{1} << 20) &&
+               pixel.n < (std::int64_t{1} << 22)) {
       squares = kernel.squares(pixel.keys, pixel.n, centre);
+    } else if (reach > far) {
+      // 64-bit samples that fill their range: the squares need more than 128 bits.
+      measure_far_spread();
+      return;
     } else {
       for (std::int64_t i = 0; i < pixel.n; ++i) {
         const Int128 d = Int128{pixel.keys[i]} - centre;
         squares += d * d;
       }
     }
-    guess = mean;
-    const double variance = static_cast<double>(squares) / static_cast<double>(pixel.n);
-    step = std::sqrt(variance / static_cast<double>(pixel.n));
+    guess = {mean, std::sqrt(static_cast<double>(squares) / static_cast<double>(pixel.n))};
+  }
+
+  void measure_far_spread() {
+    const auto mean = static_cast<long double>(sum) / static_cast<long double>(pixel.n);
+    far_squares = 0;
+    for (std::int64_t i = 0; i < pixel.n; ++i) {
+      const long double d = static_cast<long double>(pixel.keys[i]) - mean;
+      far_squares += d * d;
+    }
+    is_far = true;
+    guess = {static_cast<double>(mean),
+             std::sqrt(static_cast<double>(far_squares) / static_cast<double>(pixel.n))};
   }
 
   [[nodiscard]] double variance(std::int64_t ddof) const {
     if (pixel.n <= ddof) return nan;
-    const Int128 n = pixel.n;
-    const Int128 shifted = sum - n * centre;
-    Int128 left = 0;
-    Int128 right = 0;
-    Int128 numerator = 0;
-    const bool overflow = __builtin_mul_overflow(n, squares, &left) ||
-                          __builtin_mul_overflow(shifted, shifted, &right) ||
-                          __builtin_sub_overflow(left, right, &numerator);
     double result = 0;
-    if (!overflow && pixel.n < (std::int64_t{1} << 30)) {
-      result = divide(numerator, pixel.n * (pixel.n - ddof));
+    if (is_far) {
+      result = static_cast<double>(far_squares / static_cast<long double>(pixel.n - ddof));
     } else {
-      // Only 64-bit samples that fill their range: 64 bits of mantissa then.
-      const auto m = static_cast<long double>(shifted) / static_cast<long double>(n);
-      const auto s = static_cast<long double>(squares) - m * static_cast<long double>(shifted);
-      result = static_cast<double>(s / static_cast<long double>(pixel.n - ddof));
+      // Exact: with |d| <= 2^40 and n <= 2^22 both products stay below 2^125.
+      const Int128 n = pixel.n;
+      const Int128 shifted = sum - n * centre;
+      result = divide(n * squares - shifted * shifted, pixel.n * (pixel.n - ddof));
     }
     return affine.whole ? result : affine.scale * affine.scale * result;
   }
 
   [[nodiscard]] double rms() const {
-    if (!affine.whole) {
+    if (!affine.whole || is_far) {
       const double m = affine.location(sum, pixel.n);
       return std::sqrt(variance(0) + m * m);
     }
@@ -373,7 +405,7 @@ struct CompressSkips::Integers {
   [[nodiscard]] double last() const { return value(pixel.keys[pixel.n - 1]); }
 
   [[nodiscard]] double median() {
-    const auto [a, b] = middle_pair(kernel, pixel, guess, step, work);
+    const auto [a, b] = middle_pair(kernel, pixel, guess, work);
     return affine.location(Int128{a} + b, 2);
   }
 
@@ -381,14 +413,13 @@ struct CompressSkips::Integers {
     if (falls()) q = 1 - q;
     const double place = q * static_cast<double>(pixel.n - 1);
     const double below = std::floor(place);
-    const double spread = step * std::sqrt(static_cast<double>(pixel.n));
-    const auto [a, b] = select_pair(kernel, pixel, static_cast<std::int64_t>(below),
-                                    guess + (q - 0.5) * 2.5 * spread, spread / 4, work);
-    return interpolate(value(a), value(b), place - below);
+    const Guess there{guess.centre + (q - 0.5) * 2.5 * guess.sigma, guess.sigma};
+    const auto found = select(kernel, pixel, static_cast<std::int64_t>(below), there, work);
+    return interpolate(value(found.key), value(found.next), place - below);
   }
 
   [[nodiscard]] double mad() {
-    const auto [a, b] = middle_pair(kernel, pixel, guess, step, work);
+    const auto [a, b] = middle_pair(kernel, pixel, guess, work);
     if constexpr (!wide) {
       // Twice the deviations are whole, and a double holds them.
       const double twice = static_cast<double>(a) + static_cast<double>(b);
@@ -407,8 +438,8 @@ struct CompressSkips::Integers {
 
   [[nodiscard]] double trimmed_mean(double fraction) {
     const auto cut = static_cast<std::int64_t>(fraction * static_cast<double>(pixel.n));
-    const auto low = select(kernel, pixel, cut, guess, step, work);
-    const auto high = select(kernel, pixel, pixel.n - 1 - cut, guess, step, work);
+    const auto low = select(kernel, pixel, cut, guess, work);
+    const auto high = select(kernel, pixel, pixel.n - 1 - cut, guess, work);
     const std::int64_t n_kept = pixel.n - 2 * cut;
     if (low.key == high.key) return value(low.key);
     Int128 inside = 0;
@@ -530,9 +561,9 @@ struct CompressSkips::Reals {
   void make_keys() {
     if (has_keys) return;
     has_keys = true;
-    real.keys(values, count, keys);
-    pixel = {keys, count, *std::min_element(keys, keys + count),
-             *std::max_element(keys, keys + count)};
+    const auto found = real.keys(values, count, keys);
+    pad(keys, count);
+    pixel = {keys, count, found.smallest, found.largest};
   }
 
   [[nodiscard]] static Real real_of(Key key) {
@@ -560,29 +591,31 @@ struct CompressSkips::Reals {
     return std::sqrt(std::max(0.0, squares / static_cast<double>(count)));
   }
 
-  std::pair<double, double> pair_at(std::int64_t rank, double guess, double reach) {
+  Ranked<Key> ranked(std::int64_t rank, double centre) {
     make_keys();
-    const double centre = key_of(guess);
-    const double step = std::abs(key_of(guess + reach) - centre);
-    const bool usable = std::isfinite(centre) && std::isfinite(step) && std::isfinite(guess);
-    const auto [a, b] =
-        select_pair(kernel, pixel, rank, usable ? centre : 0.0, usable ? step : 1.0, work);
-    return {static_cast<double>(real_of(a)), static_cast<double>(real_of(b))};
+    const double key = key_of(centre);
+    const double width = std::abs(key_of(centre + sigma()) - key);
+    const bool usable = std::isfinite(centre) && std::isfinite(width) && width > 0;
+    return select(kernel, pixel, rank, usable ? Guess{key, width} : Guess{}, work);
   }
 
   [[nodiscard]] double median() {
-    auto [a, b] = pair_at((count - 1) / 2, mean_, sigma() / std::sqrt(static_cast<double>(count)));
+    const auto middle = ranked((count - 1) / 2, mean_);
+    const auto a = static_cast<double>(real_of(middle.key));
     if (count % 2 == 1) return value(a);
-    return a == b ? value(a) : value(a / 2 + b / 2 == (a + b) / 2 ? (a + b) / 2 : a + (b - a) / 2);
+    const auto b = static_cast<double>(real_of(middle.next));
+    // The sum of two doubles may be too large where their mean is not.
+    const double mean = (a + b) / 2;
+    return value(std::isinf(mean) && !std::isinf(a) && !std::isinf(b) ? a / 2 + b / 2 : mean);
   }
 
   [[nodiscard]] double quantile(double q) {
     if (falls()) q = 1 - q;
     const double place = q * static_cast<double>(count - 1);
     const double below = std::floor(place);
-    const auto [a, b] = pair_at(static_cast<std::int64_t>(below),
-                                mean_ + (q - 0.5) * 2.5 * sigma(), sigma() / 4);
-    return interpolate(value(a), value(b), place - below);
+    const auto found = ranked(static_cast<std::int64_t>(below), mean_ + (q - 0.5) * 2.5 * sigma());
+    return interpolate(value(static_cast<double>(real_of(found.key))),
+                       value(static_cast<double>(real_of(found.next))), place - below);
   }
 
   [[nodiscard]] double mad() {
@@ -605,23 +638,23 @@ struct CompressSkips::Reals {
     const double m = mean();
     return std::sqrt(variance(0) + m * m);
   }
-  [[nodiscard]] double smallest() const {
-    return falls() ? value(*std::max_element(values, values + count))
-                   : value(*std::min_element(values, values + count));
+  [[nodiscard]] double smallest() {
+    make_keys();
+    return value(static_cast<double>(real_of(falls() ? pixel.largest : pixel.smallest)));
   }
-  [[nodiscard]] double largest() const {
-    return falls() ? value(*std::min_element(values, values + count))
-                   : value(*std::max_element(values, values + count));
+  [[nodiscard]] double largest() {
+    make_keys();
+    return value(static_cast<double>(real_of(falls() ? pixel.smallest : pixel.largest)));
   }
-  [[nodiscard]] double range() const { return largest() - smallest(); }
+  [[nodiscard]] double range() { return largest() - smallest(); }
   [[nodiscard]] double first() const { return value(static_cast<double>(values[0])); }
   [[nodiscard]] double last() const { return value(static_cast<double>(values[count - 1])); }
 
   /// Mean of the values in [low, high], with so many of the limits themselves.
   [[nodiscard]] double trimmed_mean(double fraction) {
     const auto cut = static_cast<std::int64_t>(fraction * static_cast<double>(count));
-    const double low = pair_at(cut, mean_, sigma()).first;
-    const double high = pair_at(count - 1 - cut, mean_, sigma()).first;
+    const auto low = static_cast<double>(real_of(ranked(cut, mean_).key));
+    const auto high = static_cast<double>(real_of(ranked(count - 1 - cut, mean_).key));
     const std::int64_t n_kept = count - 2 * cut;
     if (low == high) return value(low);
     double sum = 0;
@@ -785,9 +818,9 @@ StagePlan CompressSkips::begin(const ImageInfo& image) {
                        statistic.kind == Kind::foreign || statistic.kind == Kind::mean ||
                        statistic.kind == Kind::sum;
     const bool exact_sum_of_integers = format_.kind == SampleKind::integer;
-    wants_spread_ = wants_spread_ || !plain ||
-                    (!exact_sum_of_integers &&
-                     (statistic.kind == Kind::mean || statistic.kind == Kind::sum));
+    wants_spread_ =
+        wants_spread_ || !plain ||
+        (!exact_sum_of_integers && (statistic.kind == Kind::mean || statistic.kind == Kind::sum));
   }
   scratch_bytes_ = 4 * (n_used_skips() + 64) * 8;
   plan.state_bytes = scratch_bytes_;
@@ -906,8 +939,8 @@ void CompressSkips::reduce_foreign(const std::byte* samples, std::int64_t n_pixe
   for (std::int64_t i = 0; i < n_pixels; ++i) {
     for (std::int64_t s = 0; s < n; ++s) {
       double* value = values.data() + i * n + s;
-      decoder.reduce(samples + (i * n_skips_ + begin_skip_ + s) * format_.n_bytes, 1, &value,
-                     &mask, scratch.data());
+      decoder.reduce(samples + (i * n_skips_ + begin_skip_ + s) * format_.n_bytes, 1, &value, &mask,
+                     scratch.data());
     }
   }
   for (std::size_t s = 0; s < statistics_.size(); ++s) {

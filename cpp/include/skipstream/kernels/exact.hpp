@@ -27,8 +27,8 @@ inline double divide(Int128 numerator, std::int64_t denominator) noexcept {
   const auto d = static_cast<UInt128>(denominator);
   UInt128 quotient = n / d;
   UInt128 rest = n % d;
-  // At least 62 bits of the quotient, the last one sticky: more than a double has, so the conversion
-  // rounds as the true quotient would.
+  // At least 62 bits of the quotient, the last one sticky: more than a double has, so the
+  // conversion rounds as the true quotient would.
   const int shift = 62 - bit_width(quotient);
   if (shift > 0) {
     const UInt128 shifted = rest << shift;  // below 2^62 * 2^62
@@ -36,8 +36,7 @@ inline double divide(Int128 numerator, std::int64_t denominator) noexcept {
     rest = shifted % d;
   }
   if (rest != 0) quotient |= 1;
-  const double value =
-      std::ldexp(static_cast<double>(quotient), shift > 0 ? -shift : 0);
+  const double value = std::ldexp(static_cast<double>(quotient), shift > 0 ? -shift : 0);
   return negative ? -value : value;
 }
 

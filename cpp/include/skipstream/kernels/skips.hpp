@@ -5,6 +5,9 @@
 
 namespace skipstream::kernels {
 
+/// Keys are followed by the largest key there is, up to a multiple of this.
+inline constexpr std::int64_t padding = 32;
+
 /// What one pass over the samples of a pixel finds while it decodes them.
 template <class Key>
 struct Decoded {
@@ -24,9 +27,10 @@ struct KeyKernels {
   Decoded<Key> (*decode)(const std::byte* samples, std::int64_t n, bool swap, Key flip, Key* keys);
   /// Sum of squared differences to `centre`; the caller knows that all of them fit.
   std::int64_t (*squares)(const Key* keys, std::int64_t n, Key centre);
-  /// How many keys are at or below each of four bounds.
+  /// How many keys are at or below each of four bounds. Reads on to the next multiple of
+  /// `padding` keys, which hold the largest key there is; no bound is that large.
   void (*count4)(const Key* keys, std::int64_t n, const Key bounds[4], std::int64_t counts[4]);
-  /// The smallest key above `bound`; there is one.
+  /// The smallest key above `bound`; there is one. Reads on as `count4` does.
   Key (*next_above)(const Key* keys, std::int64_t n, Key bound);
 };
 
@@ -35,8 +39,8 @@ template <class Real, class Key>
 struct RealKernels {
   /// Decodes `n` samples, with -0 as 0; returns how many are NaN.
   std::int64_t (*decode)(const std::byte* samples, std::int64_t n, bool swap, Real* values);
-  /// The order-preserving integers of values without NaN.
-  void (*keys)(const Real* values, std::int64_t n, Key* keys);
+  /// The order-preserving integers of `n` > 0 values without NaN, the smallest and the largest.
+  Decoded<Key> (*keys)(const Real* values, std::int64_t n, Key* keys);
   /// Sums of differences to `centre` and of their squares, in sixteen lanes of fixed order.
   void (*sums)(const Real* values, std::int64_t n, double centre, double* sum, double* squares);
 };

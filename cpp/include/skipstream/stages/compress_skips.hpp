@@ -90,8 +90,23 @@ class CompressSkips {
 
  private:
   enum class Kind : std::uint8_t {
-    mean, median, std, var, min, max, ptp, sum, rms, mad, quantile, clipped_mean, trimmed_mean,
-    first, last, count, foreign
+    mean,
+    median,
+    std,
+    var,
+    min,
+    max,
+    ptp,
+    sum,
+    rms,
+    mad,
+    quantile,
+    clipped_mean,
+    trimmed_mean,
+    first,
+    last,
+    count,
+    foreign
   };
   struct Statistic {
     Kind kind = Kind::mean;
@@ -108,8 +123,7 @@ class CompressSkips {
   template <class Source>
   void reduce_as(const std::byte* samples, std::int64_t n_pixels, double* const* planes,
                  std::uint32_t* mask, std::byte* scratch) const;
-  void reduce_foreign(const std::byte* samples, std::int64_t n_pixels,
-                      double* const* planes) const;
+  void reduce_foreign(const std::byte* samples, std::int64_t n_pixels, double* const* planes) const;
 
   Config config_;
   ForeignStatistics foreign_;
