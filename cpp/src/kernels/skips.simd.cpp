@@ -178,14 +178,37 @@ void count4(const Key* keys, std::int64_t n, const Key bounds[4], std::int64_t c
 
 template <class Key>
 Key next_above(const Key* keys, std::int64_t n, Key bound) {
-  constexpr Key none = static_cast<Key>(~(std::uint64_t{1} << (8 * sizeof(Key) - 1)));
-  Key next = none;
+  using Word = typename Bits<sizeof(Key)>::type;
   n = (n + padding - 1) / padding * padding;
+  // Counted from the bound upwards, keys at or below it wrap around to large numbers.
+  const Word from = static_cast<Word>(static_cast<Word>(bound) + 1U);
+  Word least = static_cast<Word>(-1);
   for (std::int64_t i = 0; i < n; ++i) {
-    const Key key = keys[i] > bound ? keys[i] : none;
-    next = key < next ? key : next;
+    const Word above = static_cast<Word>(static_cast<Word>(keys[i]) - from);
+    least = above < least ? above : least;
   }
-  return next;
+  return static_cast<Key>(static_cast<Word>(from + least));
+}
+
+template <class Key>
+std::int64_t gather(const Key* keys, std::int64_t n, Key first, Key last, Key* __restrict found) {
+  std::int64_t n_found = 0;
+  for (std::int64_t begin = 0; begin < n; begin += padding) {
+    const Key* part = keys + begin;
+    std::uint8_t inside[padding];
+    for (std::int64_t i = 0; i < padding; ++i) {
+      inside[i] = static_cast<std::uint8_t>(part[i] >= first ? 1 : 0) &
+                  static_cast<std::uint8_t>(part[i] <= last ? 1 : 0);
+    }
+    for (std::int64_t word = 0; word < padding / 8; ++word) {
+      std::uint64_t flags;
+      __builtin_memcpy(&flags, inside + 8 * word, 8);
+      for (; flags != 0; flags &= flags - 1) {
+        found[n_found++] = part[8 * word + __builtin_ctzll(flags) / 8];
+      }
+    }
+  }
+  return n_found;
 }
 
 template <class Real, bool swap>
@@ -232,18 +255,46 @@ Decoded<Key> keys_of(const Real* values, std::int64_t n, Key* __restrict keys) {
 }
 
 template <class Real>
+struct Eight;
+template <>
+struct Eight<float> {
+  typedef float type __attribute__((vector_size(32)));
+};
+template <>
+struct Eight<double> {
+  typedef double type __attribute__((vector_size(64)));
+};
+
+template <class Real>
 void sums(const Real* values, std::int64_t n, double centre, double* sum, double* squares) {
+  // Sixteen lanes whatever the registers hold, so that every level adds in the same order.
   constexpr std::int64_t n_lanes = 16;
-  double s[n_lanes] = {};
-  double q[n_lanes] = {};
+  using Reals = typename Eight<Real>::type;
+  using Doubles = Eight<double>::type;
+  const Doubles middle = Doubles{} + centre;
+  Doubles s0{};
+  Doubles s1{};
+  Doubles q0{};
+  Doubles q1{};
   const std::int64_t whole = n - n % n_lanes;
   for (std::int64_t i = 0; i < whole; i += n_lanes) {
-    for (std::int64_t lane = 0; lane < n_lanes; ++lane) {
-      const double d = static_cast<double>(values[i + lane]) - centre;
-      s[lane] += d;
-      q[lane] += d * d;
-    }
+    Reals v0;
+    Reals v1;
+    __builtin_memcpy(&v0, values + i, sizeof v0);
+    __builtin_memcpy(&v1, values + i + 8, sizeof v1);
+    const Doubles d0 = __builtin_convertvector(v0, Doubles) - middle;
+    const Doubles d1 = __builtin_convertvector(v1, Doubles) - middle;
+    s0 += d0;
+    s1 += d1;
+    q0 += d0 * d0;
+    q1 += d1 * d1;
   }
+  double s[n_lanes];
+  double q[n_lanes];
+  __builtin_memcpy(s, &s0, sizeof s0);
+  __builtin_memcpy(s + 8, &s1, sizeof s1);
+  __builtin_memcpy(q, &q0, sizeof q0);
+  __builtin_memcpy(q + 8, &q1, sizeof q1);
   for (std::int64_t i = whole; i < n; ++i) {
     const double d = static_cast<double>(values[i]) - centre;
     s[i - whole] += d;
@@ -267,9 +318,12 @@ void sums(const Real* values, std::int64_t n, double centre, double* sum, double
 const SkipKernels skip_kernels = {
     SKIPSTREAM_STRING(SKIPSTREAM_SIMD_LEVEL),
     decode8,
-    {decode<std::int16_t>, squares16, count4<std::int16_t>, next_above<std::int16_t>},
-    {decode<std::int32_t>, squares32, count4<std::int32_t>, next_above<std::int32_t>},
-    {decode<std::int64_t>, squares64, count4<std::int64_t>, next_above<std::int64_t>},
+    {decode<std::int16_t>, squares16, count4<std::int16_t>, next_above<std::int16_t>,
+     gather<std::int16_t>},
+    {decode<std::int32_t>, squares32, count4<std::int32_t>, next_above<std::int32_t>,
+     gather<std::int32_t>},
+    {decode<std::int64_t>, squares64, count4<std::int64_t>, next_above<std::int64_t>,
+     gather<std::int64_t>},
     {decode_reals<float>, keys_of<float, std::int32_t>, sums<float>},
     {decode_reals<double>, keys_of<double, std::int64_t>, sums<double>},
 };

@@ -23,6 +23,8 @@ namespace {
 
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
+constexpr std::int64_t single_block = 1024;
+
 constexpr std::array<std::string_view, 16> statistic_names{
     "mean", "median", "std",      "var",          "min",          "max",   "ptp",  "sum",
     "rms",  "mad",    "quantile", "clipped_mean", "trimmed_mean", "first", "last", "count"};
@@ -110,13 +112,10 @@ Ranked<Key> select(const kernels::KeyKernels<Key>& kernel, const Keys<Key>& pixe
   for (int round = 0; high - low > 1; ++round) {
     const Wide width = high - low;
     const std::int64_t inside = n_high - n_low;
-    if (inside <= few && width > 16 && round > 0) {
-      std::int64_t m = 0;
-      for (std::int64_t i = 0; i < pixel.n; ++i) {
-        const Key key = pixel.keys[i];
-        work[m] = key;
-        m += (key <= high) & (key > low) ? 1 : 0;
-      }
+    if (inside <= few && width > 16 && round > 0 && high < std::numeric_limits<Key>::max()) {
+      // high is below the largest key of all, or the padding would be found.
+      const std::int64_t m = kernel.gather(pixel.keys, pixel.n, static_cast<Key>(low + 1),
+                                           static_cast<Key>(high), work);
       std::sort(work, work + m);
       const std::int64_t place = rank - n_low;
       std::int64_t above = place;
@@ -236,13 +235,11 @@ struct CompressSkips::Integers {
 
   Integers(const CompressSkips& owner, std::byte* scratch)
       : stage(owner), affine(affine_of(owner.format_)) {
-    const auto n = static_cast<std::size_t>(owner.n_used_skips() + 64);
+    const auto n = static_cast<std::size_t>(owner.scratch_samples());
     keys = reinterpret_cast<Key*>(scratch);
     work = keys + n;
     deviations = reinterpret_cast<double*>(scratch + 2 * n * sizeof(std::int64_t));
   }
-
-  static std::int64_t bytes(std::int64_t n) { return 3 * (n + 64) * 8; }
 
   /// Decodes a pixel. Returns its mask bits.
   std::uint32_t load(const std::byte* samples, std::int64_t n) {
@@ -272,11 +269,41 @@ struct CompressSkips::Integers {
     return bits;
   }
 
+  /// Pixels of one sample each.
+  void convert(const std::byte* samples, std::int64_t n, double* values, std::uint32_t* mask) {
+    const SampleFormat& format = stage.format_;
+    if (sizeof(Key) == 2 && format.n_bytes == 1) {
+      if constexpr (sizeof(Key) == 2) table.decode8(samples, n, format.is_unsigned, keys);
+    } else {
+      const Key flip = format.is_unsigned ? std::numeric_limits<Key>::min() : Key{0};
+      kernel.decode(samples, n, format.big_endian, flip, keys);
+    }
+    for (std::int64_t i = 0; i < n; ++i) {
+      pixel.smallest = keys[i];
+      pixel.largest = keys[i];
+      // A double holds 32-bit keys; 64-bit ones are rounded once, after zero was added.
+      values[i] = wide ? value(keys[i]) : affine.scale * static_cast<double>(keys[i]) + affine.zero;
+      mask[i] = is_saturated() ? mask_bit::saturated : 0;
+    }
+    if (!format.blank) return;
+    const Int128 blank = blank_key();
+    for (std::int64_t i = 0; i < n; ++i) {
+      if (Int128{keys[i]} != blank) continue;
+      values[i] = nan;
+      mask[i] = mask_bit::no_data;
+    }
+  }
+
+  /// BLANK as it is decoded.
+  [[nodiscard]] Int128 blank_key() const {
+    const SampleFormat& format = stage.format_;
+    const bool flipped = format.is_unsigned && format.n_bytes > 1;
+    return *format.blank - (flipped ? Int128{1} << (8 * format.n_bytes - 1) : 0);
+  }
+
   /// Moves samples that are not blank together; returns how many there are.
   std::int64_t leave_out_blanks(std::int64_t n) {
-    const SampleFormat& format = stage.format_;
-    Int128 blank = *format.blank;
-    if (format.is_unsigned && format.n_bytes > 1) blank -= Int128{1} << (8 * format.n_bytes - 1);
+    const Int128 blank = blank_key();
     std::int64_t n_valid = 0;
     for (std::int64_t i = 0; i < n; ++i) {
       keys[n_valid] = keys[i];
@@ -514,14 +541,12 @@ struct CompressSkips::Reals {
 
   Reals(const CompressSkips& owner, std::byte* scratch)
       : stage(owner), affine(affine_of(owner.format_)) {
-    const auto n = static_cast<std::size_t>(owner.n_used_skips() + 64);
+    const auto n = static_cast<std::size_t>(owner.scratch_samples());
     values = reinterpret_cast<Real*>(scratch);
     keys = reinterpret_cast<Key*>(scratch + n * 8);
     work = reinterpret_cast<Key*>(scratch + 2 * n * 8);
     deviations = reinterpret_cast<double*>(scratch + 3 * n * 8);
   }
-
-  static std::int64_t bytes(std::int64_t n) { return 4 * (n + 64) * 8; }
 
   std::uint32_t load(const std::byte* samples, std::int64_t n) {
     const std::int64_t n_nan = real.decode(samples, n, stage.format_.big_endian, values);
@@ -557,6 +582,18 @@ struct CompressSkips::Reals {
   }
 
   void measure_spread() {}
+
+  /// Pixels of one sample each.
+  void convert(const std::byte* samples, std::int64_t n, double* result, std::uint32_t* mask) {
+    real.decode(samples, n, stage.format_.big_endian, values);
+    const double limit = stage.config_.saturation.value_or(std::numeric_limits<double>::infinity());
+    const std::uint32_t saturated = stage.config_.saturation ? mask_bit::saturated : 0;
+    for (std::int64_t i = 0; i < n; ++i) {
+      const double value = affine.scale * static_cast<double>(values[i]) + affine.zero;
+      result[i] = value;
+      mask[i] = value != value ? mask_bit::no_data : value >= limit ? saturated : 0;
+    }
+  }
 
   void make_keys() {
     if (has_keys) return;
@@ -765,6 +802,10 @@ void CompressSkips::resolve_range(const ImageInfo& image) {
   end_skip_ = from_end(end);
 }
 
+std::int64_t CompressSkips::scratch_samples() const {
+  return std::max(n_used_skips(), n_skips_ == 1 ? single_block : 0) + 2 * kernels::padding;
+}
+
 StagePlan CompressSkips::begin(const ImageInfo& image) {
   if (config_.statistics.empty()) {
     throw ConfigError("compress_skips.statistics: must name at least one, such as \"mean\"");
@@ -822,15 +863,64 @@ StagePlan CompressSkips::begin(const ImageInfo& image) {
         wants_spread_ || !plain ||
         (!exact_sum_of_integers && (statistic.kind == Kind::mean || statistic.kind == Kind::sum));
   }
-  scratch_bytes_ = 4 * (n_used_skips() + 64) * 8;
+  scratch_bytes_ = 4 * scratch_samples() * 8;
   plan.state_bytes = scratch_bytes_;
   return plan;
+}
+
+/// Pixels of one sample: no statistics, a conversion.
+template <class Source>
+void CompressSkips::reduce_single(const std::byte* samples, std::int64_t n_pixels,
+                                  double* const* planes, std::uint32_t* mask,
+                                  std::byte* scratch) const {
+  Source source(*this, scratch);
+  std::size_t model = statistics_.size();  // the plane that holds the values
+  for (std::size_t s = 0; s < statistics_.size(); ++s) {
+    if (statistics_[s].kind <= Kind::median) model = std::min(model, s);
+  }
+  for (std::int64_t begin = 0; begin < n_pixels; begin += single_block) {
+    const std::int64_t n = std::min(single_block, n_pixels - begin);
+    double block[single_block];
+    double* values = model < statistics_.size() ? planes[model] + begin : block;
+    source.convert(samples + begin * format_.n_bytes, n, values, mask + begin);
+    for (std::size_t s = 0; s < statistics_.size(); ++s) {
+      double* plane = planes[s] + begin;
+      if (plane == values) continue;
+      const Kind kind = statistics_[s].kind;
+      for (std::int64_t i = 0; i < n; ++i) {
+        const double value = values[i];
+        const bool missing = std::isnan(value);
+        switch (kind) {
+          case Kind::std:
+          case Kind::var:
+            plane[i] = missing || config_.ddof > 0 ? nan : value - value;
+            break;
+          case Kind::ptp:
+          case Kind::mad:
+            plane[i] = value - value;
+            break;
+          case Kind::rms:
+            plane[i] = std::abs(value);
+            break;
+          case Kind::count:
+            plane[i] = missing ? 0.0 : 1.0;
+            break;
+          default:
+            plane[i] = value;
+        }
+      }
+    }
+  }
 }
 
 template <class Source>
 void CompressSkips::reduce_as(const std::byte* samples, std::int64_t n_pixels,
                               double* const* planes, std::uint32_t* mask,
                               std::byte* scratch) const {
+  if (n_skips_ == 1) {
+    reduce_single<Source>(samples, n_pixels, planes, mask, scratch);
+    return;
+  }
   Source pixel(*this, scratch);
   const std::int64_t pixel_bytes = n_skips_ * format_.n_bytes;
   const std::int64_t n = n_used_skips();

@@ -32,6 +32,9 @@ struct KeyKernels {
   void (*count4)(const Key* keys, std::int64_t n, const Key bounds[4], std::int64_t counts[4]);
   /// The smallest key above `bound`; there is one. Reads on as `count4` does.
   Key (*next_above)(const Key* keys, std::int64_t n, Key bound);
+  /// Copies the keys from `first` to `last` (both included, `last` not the largest key there is)
+  /// and returns how many there are. Reads on as `count4` does.
+  std::int64_t (*gather)(const Key* keys, std::int64_t n, Key first, Key last, Key* found);
 };
 
 /// Passes over floating samples.

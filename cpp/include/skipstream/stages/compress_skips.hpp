@@ -120,6 +120,10 @@ class CompressSkips {
 
   [[nodiscard]] Statistic parse(const std::string& name) const;
   void resolve_range(const ImageInfo& image);
+  [[nodiscard]] std::int64_t scratch_samples() const;
+  template <class Source>
+  void reduce_single(const std::byte* samples, std::int64_t n_pixels, double* const* planes,
+                     std::uint32_t* mask, std::byte* scratch) const;
   template <class Source>
   void reduce_as(const std::byte* samples, std::int64_t n_pixels, double* const* planes,
                  std::uint32_t* mask, std::byte* scratch) const;
