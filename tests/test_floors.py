@@ -67,9 +67,7 @@ def imports_at_load(path: Path) -> set[str]:
 
 
 def test_python_modules_import_each_other_without_a_circle() -> None:
-    graph = {
-        path.stem: imports_at_load(path) for path in (ROOT / "python/skipstream").glob("*.py")
-    }
+    graph = {path.stem: imports_at_load(path) for path in (ROOT / "python/skipstream").glob("*.py")}
     done: set[str] = set()
 
     def visit(module: str, trail: tuple[str, ...]) -> None:

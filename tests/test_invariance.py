@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def pushed(samples: NDArray[np.generic], cuts: list[int], **options: int) -> str
         overscan_cols=min(3, n_cols - 1), **options,
     )  # fmt: skip
     edges = [0, *sorted(cut % (n_rows + 1) for cut in cuts), n_rows]
-    parts = [pipeline.push(samples[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [pipeline.push(samples[a:b]) for a, b in itertools.pairwise(edges)]
     parts.append(pipeline.finish())
     planes = [np.concatenate([p.planes[name] for p in parts]) for name in STATISTICS]
     assert planes[0].shape == (n_rows, n_cols)

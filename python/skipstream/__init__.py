@@ -69,8 +69,9 @@ __all__ = [
 ]
 
 _LAZY = {
-    **dict.fromkeys(["Config", "InputConfig", "OutputConfig", "init_config", "load_config"],
-                    "config"),
+    **dict.fromkeys(
+        ["Config", "InputConfig", "OutputConfig", "init_config", "load_config"], "config"
+    ),
     **dict.fromkeys(["FileLayout", "ImageLayout", "read_layout"], "layout"),
     **dict.fromkeys(["ImageResult", "run"], "running"),
     "Truth": "simulate",

@@ -65,14 +65,23 @@ def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) 
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, callback=_version, expose_value=False, is_eager=True,
-              help="Show the version and exit.")
+@click.option(
+    "--version",
+    is_flag=True,
+    callback=_version,
+    expose_value=False,
+    is_eager=True,
+    help="Show the version and exit.",
+)
 def main() -> None:
     """Skipper-CCD images, from raw samples to clusters, in one streaming pass."""
 
 
 _set_option = click.option(
-    "--set", "overrides", multiple=True, metavar="STAGE.KEY=VALUE",
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="STAGE.KEY=VALUE",
     help="Override the config, such as calibrate.gain=5.2; may be repeated.",
 )
 _files = click.argument(
@@ -84,16 +93,27 @@ _config = click.argument("config_path", type=click.Path(path_type=Path), metavar
 @main.command()
 @_config
 @_files
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("."),
-              show_default=True, help="Folder for the outputs; it is made.")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True,
-              help="Files in work at once, each in its own process.")
-@click.option("--threads", type=click.IntRange(1),
-              help="Threads per file. Default: cores / jobs.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    show_default=True,
+    help="Folder for the outputs; it is made.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Files in work at once, each in its own process.",
+)
+@click.option("--threads", type=click.IntRange(1), help="Threads per file. Default: cores / jobs.")
 @_set_option
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--resume", is_flag=True,
-              help="Skip files that an earlier run with the same config finished.")
+@click.option(
+    "--resume", is_flag=True, help="Skip files that an earlier run with the same config finished."
+)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON on stdout.")
 @_one_clear_message
@@ -122,8 +142,14 @@ def run(
     results: list[ImageResult] = []
     with _Progress(len(files), total, quiet or as_json) as progress:
         for result in run_files(
-            config, files, output=output, jobs=jobs, threads=threads, overwrite=overwrite,
-            resume=resume, progress=progress.bytes_done,
+            config,
+            files,
+            output=output,
+            jobs=jobs,
+            threads=threads,
+            overwrite=overwrite,
+            resume=resume,
+            progress=progress.bytes_done,
         ):
             results.append(result)
             progress.result(result)
@@ -149,7 +175,11 @@ class _Progress:
         if not self.quiet and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import (
-                BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn,
+                BarColumn,
+                DownloadColumn,
+                Progress,
+                TextColumn,
+                TimeRemainingColumn,
                 TransferSpeedColumn,
             )  # fmt: skip
 
@@ -281,15 +311,19 @@ def _print_layout(layout: FileLayout) -> None:
         click.echo(f"  HDU {hdu.index}: {_printable(hdu.name) or hdu.kind}, {why}")
     for image in layout.images:
         hdu = image.hdu
-        scaled = f", value = {hdu.scale:g} * stored + {hdu.zero:g}" if (
-            hdu.scale != 1 or hdu.zero != 0
-        ) else ""
+        scaled = (
+            f", value = {hdu.scale:g} * stored + {hdu.zero:g}"
+            if (hdu.scale != 1 or hdu.zero != 0)
+            else ""
+        )
         click.echo(
             f"  HDU {hdu.index}: amplifier {_printable(image.amplifier)}, {image.n_rows} rows x "
             f"{image.n_cols} columns x {image.n_skips} skips"
         )
-        click.echo(f"    skips      {image.n_skips_from}"
-                   + (", on NAXIS3" if image.skips == "planes" else ""))
+        click.echo(
+            f"    skips      {image.n_skips_from}"
+            + (", on NAXIS3" if image.skips == "planes" else "")
+        )
         click.echo(f"    prescan    {image.prescan_cols} columns ({image.prescan_from})")
         click.echo(f"    samples    {hdu.dtype}{scaled}, {_size(image.n_bytes)}")
         compression = f", {hdu.compression}" if hdu.compression else ""
@@ -309,11 +343,17 @@ def init() -> None:
 
 @main.command()
 @click.argument("name", required=False)
+@click.option("--markdown", is_flag=True, help="Print the reference page of all stages.")
+@click.option("--stub", is_flag=True, help="Print the type stub of the stage classes.")
 @_one_clear_message
-def stages(name: str | None) -> None:
+def stages(name: str | None, markdown: bool, stub: bool) -> None:
     """List the stages, or the parameters of the stage NAME."""
     from . import _core
-    from .reference import class_name, parameter_line, toml_value
+    from .reference import class_name, parameter_line, stages_markdown, stages_stub, toml_value
+
+    if markdown or stub:
+        click.echo(stages_markdown() if markdown else stages_stub(), nl=False)
+        return
 
     schema = {stage["name"]: stage for stage in _core.schema()}
     if name is None:
@@ -336,8 +376,14 @@ def stages(name: str | None) -> None:
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--rows", "n_rows", type=click.IntRange(1), default=512, show_default=True)
-@click.option("--cols", "n_cols", type=click.IntRange(1), default=1024, show_default=True,
-              help="Pixels of a row, with prescan and overscan.")
+@click.option(
+    "--cols",
+    "n_cols",
+    type=click.IntRange(1),
+    default=1024,
+    show_default=True,
+    help="Pixels of a row, with prescan and overscan.",
+)
 @click.option("--skips", "n_skips", type=click.IntRange(1), default=500, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--layout", type=click.Choice(["leach", "lta"]), default="leach", show_default=True)
@@ -352,11 +398,18 @@ def simulate(path: Path, **options: Any) -> None:
 
 
 @main.command()
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("skipstream-demo"),
-              show_default=True, help="Folder for the image, the results and the picture.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("skipstream-demo"),
+    show_default=True,
+    help="Folder for the image, the results and the picture.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier demo.")
 @_one_clear_message
-def demo(output: Path) -> None:
+def demo(output: Path, overwrite: bool) -> None:
     """Simulate a raw image, run the whole chain on it, and compare with the truth."""
     from .demo import demo as run_demo
 
-    run_demo(output)
+    run_demo(output, overwrite=overwrite)

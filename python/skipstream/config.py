@@ -139,8 +139,10 @@ class _Lines:
 
 def _known(word: str, names: Sequence[str]) -> str:
     nearest = _core.nearest_name(word, list(names))
-    return f'"{word}"; did you mean "{nearest}"?' if nearest else f'"{word}"; known: ' + ", ".join(
-        names
+    return (
+        f'"{word}"; did you mean "{nearest}"?'
+        if nearest
+        else f'"{word}"; known: ' + ", ".join(names)
     )
 
 
@@ -207,14 +209,14 @@ def _read_outputs(
                 complain(key, f".{key}: must be a string; got {_shown(value)}")
         for key in ("after", "path"):
             if key not in table:
-                complain("", f": no key \"{key}\"")
+                complain("", f': no key "{key}"')
         after, path, name = table.get("after"), table.get("path"), table.get("table")
         if isinstance(after, str) and after not in kinds:
             complain("after", f".after: no stage {_known(after, kinds)}")
         if table.get("dtype", "float32") not in ("float32", "float64"):
-            complain("dtype", f'.dtype: {_shown(table["dtype"])} is not one of float32, float64')
+            complain("dtype", f".dtype: {_shown(table['dtype'])} is not one of float32, float64")
         if isinstance(name, str) and name not in ("clusters", "cluster_pixels"):
-            complain("table", f'.table: {_shown(name)} is not one of clusters, cluster_pixels')
+            complain("table", f".table: {_shown(name)} is not one of clusters, cluster_pixels")
         if isinstance(path, str):
             ending = Path(path).suffix
             if name is None and (ending != ".fits" or "clusters" in Path(path).stem):
@@ -255,9 +257,7 @@ def _default_outputs(stages: Sequence[Mapping[str, Any]]) -> tuple[OutputConfig,
     return tuple(outputs)
 
 
-def _override(
-    tables: dict[str, Any], override: str, lines: _Lines, problems: list[str]
-) -> None:
+def _override(tables: dict[str, Any], override: str, lines: _Lines, problems: list[str]) -> None:
     """Apply ``stage.key=value``; a value that is no TOML is a string."""
     place = f"--set {override}: "
     target, equals, text = override.partition("=")
@@ -281,9 +281,7 @@ def _override(
         stage[key] = value
 
 
-def load_config(
-    source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
-) -> Config:
+def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
     """Read and check a config.
 
     Parameters
@@ -377,8 +375,11 @@ def init_config() -> str:
             begin = mark if value is not None else "# "
             shown = toml_value(p["default"] if value is None else value)
             notes = ", ".join(part for part in (p["unit"], bounds(p)) if part)
-            lines.append(f"{begin}{p['name']} = {shown}".rstrip().ljust(40) +
-                         f"  # {p['doc']}" + (f" ({notes})" if notes else ""))
+            lines.append(
+                f"{begin}{p['name']} = {shown}".rstrip().ljust(40)
+                + f"  # {p['doc']}"
+                + (f" ({notes})" if notes else "")
+            )
     lines += [
         "",
         "# Without [[output]], the last planes and the clusters are written. The ending picks the",

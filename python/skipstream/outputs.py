@@ -73,7 +73,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.close(folder)
 
 
-def carried_cards(cards: Sequence[tuple[str, str, str]], raw: Sequence[str]) -> list[dict[str, Any]]:
+def carried_cards(
+    cards: Sequence[tuple[str, str, str]], raw: Sequence[str]
+) -> list[dict[str, Any]]:
     """Header cards of the acquisition, as records that fitsio writes; long strings put together."""
     records: list[dict[str, Any]] = []
     seen: set[str] = set()
@@ -110,7 +112,7 @@ def _plain_value(text: str) -> Any:
 
 def provenance(config: Config, path: Path, checksum: str) -> list[dict[str, Any]]:
     """Records that say how a file was made."""
-    records = [
+    records: list[dict[str, Any]] = [
         {"name": "SKIPSTRV", "value": _core.__version__, "comment": "version of skipstream"},
         {"name": "SKCFG", "value": config_digest(config), "comment": "fingerprint of the config"},
         {"name": "INFILE", "value": ascii_text(path.name), "comment": "input file"},
@@ -124,7 +126,7 @@ def provenance(config: Config, path: Path, checksum: str) -> list[dict[str, Any]
 
 
 def ascii_text(text: str) -> str:
-    """A name as a FITS header can hold it: other characters as ``\\x..`` or ``\\u....``."""
+    r"""A name as a FITS header can hold it: other characters as ``\x..`` or ``\u....``."""
     escaped = text.encode("ascii", "backslashreplace").decode("ascii")
     return "".join(c if " " <= c <= "~" else f"\\x{ord(c):02x}" for c in escaped)
 
@@ -193,7 +195,9 @@ class PlaneFile:
         for name in [*wanted, "mask"]:
             self._fits.create_image_hdu(
                 dims=[image.n_rows, image.n_cols],
-                dtype="i4" if name == "mask" else self.output.dtype.replace("float", "f")[:1]
+                dtype="i4"
+                if name == "mask"
+                else self.output.dtype.replace("float", "f")[:1]
                 + ("4" if self.output.dtype == "float32" else "8"),
                 extname=re.sub(r"[^A-Z0-9_]+", "_", name.upper()).strip("_"),
                 extver=number,
@@ -282,16 +286,21 @@ def _write_fits(
     columns: Sequence[Mapping[str, str]],
     header: Sequence[Mapping[str, Any]],
 ) -> None:
-    kinds = [(n, "S" + str(max(1, d.itemsize // 4))) if d.kind == "U" else (n, d.str)
-             for n, d in ((n, table.dtype[n]) for n in table.dtype.names or ())]
+    kinds = [
+        (n, "S" + str(max(1, d.itemsize // 4))) if d.kind == "U" else (n, d.str)
+        for n, d in ((n, table.dtype[n]) for n in table.dtype.names or ())
+    ]
     plain = np.empty(len(table), dtype=kinds)
     for name in table.dtype.names or ():
-        plain[name] = np.char.encode(table[name], "ascii", "backslashreplace") if (
-            table.dtype[name].kind == "U"
-        ) else table[name]
+        plain[name] = (
+            np.char.encode(table[name], "ascii", "backslashreplace")
+            if (table.dtype[name].kind == "U")
+            else table[name]
+        )
     with _open_new(path) as fits:
         fits.create_table_hdu(
-            dtype=plain.dtype, extname=str(header[0]["value"]).upper(),
+            dtype=plain.dtype,
+            extname=str(header[0]["value"]).upper(),
             units=[column["unit"] for column in columns],
         )
         hdu = fits[-1]
@@ -356,8 +365,11 @@ def _write_parquet(
         ) from None
     arrays = [pa.array(np.ascontiguousarray(table[column["name"]])) for column in columns]
     fields = [
-        pa.field(column["name"], array.type,
-                 metadata={"unit": column["unit"], "description": column["doc"]})
+        pa.field(
+            column["name"],
+            array.type,
+            metadata={"unit": column["unit"], "description": column["doc"]},
+        )
         for column, array in zip(columns, arrays, strict=True)
     ]
     metadata = {str(record["name"]): str(record["value"]) for record in header}

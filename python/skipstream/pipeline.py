@@ -319,8 +319,13 @@ def compress_skips(
     pipeline = _core.Pipeline(
         [stage],
         _core.ImageInfo(
-            n_cols=1, n_skips=n_skips, dtype=pixels.dtype.str, n_rows=len(pixels),
-            scale=scale, zero=zero, blank=blank,
+            n_cols=1,
+            n_skips=n_skips,
+            dtype=pixels.dtype.str,
+            n_rows=len(pixels),
+            scale=scale,
+            zero=zero,
+            blank=blank,
         ),
         threads=threads or os.cpu_count() or 1,
         chunk_rows=max(1, min(len(pixels), 1 << 15)),
@@ -331,7 +336,7 @@ def compress_skips(
     pipeline.push(pixels)
     pipeline.finish()
     result = {name: values[i].reshape(shape) for i, name in enumerate(names)}
-    result["mask"] = mask.reshape(shape)  # type: ignore[assignment]
+    result["mask"] = mask.reshape(shape)
     return result
 
 

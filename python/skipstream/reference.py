@@ -1,11 +1,10 @@
 """The reference of the stages, as text: for the command line, the documentation and type checkers.
 
-``python -m skipstream.reference markdown`` and ``... stub`` print the two generated files.
+``skipstream stages --markdown`` and ``... --stub`` print the two generated files.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from . import _core
@@ -65,7 +64,7 @@ def stages_markdown() -> str:
     lines = [
         "# Stages",
         "",
-        "Made from the stages' own descriptions by `python -m skipstream.reference markdown`.",
+        "Made from the stages' own descriptions by `skipstream stages --markdown`.",
         "The order is the usual one; each stage is one `[[stage]]` table of the config, its name",
         "is the `kind`.",
     ]
@@ -85,7 +84,7 @@ def stages_markdown() -> str:
 def stages_stub() -> str:
     """The type stub of ``skipstream.stages``."""
     lines = [
-        "# Made by: python -m skipstream.reference stub",
+        "# Made by: skipstream stages --stub",
         "from collections.abc import Iterator, Mapping, Sequence",
         "from typing import Any, Literal",
         "",
@@ -115,7 +114,3 @@ def stages_stub() -> str:
             lines.append(f"        {p['name']}: {kind}{optional} = ...,")
         lines.append("    ) -> None: ...")
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print({"markdown": stages_markdown, "stub": stages_stub}[sys.argv[1]](), end="")

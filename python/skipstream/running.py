@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -227,8 +227,12 @@ def _run(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         waiting: list[tuple[Path, Future[list[ImageResult]] | None]] = [
-            (path, None if _skipped(path, done) else
-             pool.submit(_process, config, path, folder, threads))
+            (
+                path,
+                None
+                if _skipped(path, done)
+                else pool.submit(_process, config, path, folder, threads),
+            )
             for path in files
         ]
         for path, future in waiting:
@@ -347,8 +351,10 @@ class _FileRun:
     def run(self) -> list[ImageResult]:
         identity = _identity(self.path) if self.path.is_file() else None
         layout = read_layout(self.path, self.config.input)
-        primary = layout.others[0][0] if layout.others and layout.others[0][0].index == 0 else (
-            layout.images[0].hdu
+        primary = (
+            layout.others[0][0]
+            if layout.others and layout.others[0][0].index == 0
+            else (layout.images[0].hdu)
         )
         cards = carried_cards(primary.cards, primary.raw_cards)
         files: list[tuple[int, PlaneFile]] = []
@@ -356,9 +362,7 @@ class _FileRun:
             for output, target in self.targets:
                 if output.table is None:
                     number = self.config.stage_number(output.after)
-                    files.append(
-                        (number, PlaneFile(target, output, self.config, self.path, cards))
-                    )
+                    files.append((number, PlaneFile(target, output, self.config, self.path, cards)))
             results = [
                 self.run_image(image, number, files)
                 for number, image in enumerate(layout.images, 1)
@@ -471,8 +475,11 @@ class _FileRun:
         """Send all rows through the pipeline; returns the DATASUM of what was read."""
         if image.reader == "core":
             samples = _core.FileSamples(
-                str(self.path), image.hdu,
-                n_cols=image.n_cols, n_skips=image.n_skips, skips=image.skips,
+                str(self.path),
+                image.hdu,
+                n_cols=image.n_cols,
+                n_skips=image.n_skips,
+                skips=image.skips,
             )
             pipeline.run(samples, report if self.progress is not None else None)
             self.datasums.append(str(samples.datasum))
@@ -526,15 +533,14 @@ class _FileRun:
 
 def _last_pixel_stage(config: Config) -> int | None:
     numbers = [
-        number for number, stage in enumerate(config.stages)
+        number
+        for number, stage in enumerate(config.stages)
         if stage["kind"] not in ("correct_leach", "correct_polarity")
     ]
     return numbers[-1] if numbers else None
 
 
-def _compressed_rows(
-    path: Path, image: ImageLayout
-) -> Iterator[tuple[int, NDArray[np.generic]]]:
+def _compressed_rows(path: Path, image: ImageLayout) -> Iterator[tuple[int, NDArray[np.generic]]]:
     """Rows of a tile-compressed image, a bounded number at a time, through fitsio."""
     import fitsio
 
@@ -574,5 +580,3 @@ def summary(results: Sequence[ImageResult]) -> dict[str, Any]:
     ]
     counts = {s: sum(r.status == s for r in results) for s in ("done", "skipped", "failed")}
     return {"version": _core.__version__, **counts, "images": images}
-
-

@@ -1,4 +1,4 @@
-# Made by: python -m skipstream.reference stub
+# Made by: skipstream stages --stub
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 

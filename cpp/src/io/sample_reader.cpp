@@ -7,6 +7,7 @@
 #include <string>
 
 #include "skipstream/base/error.hpp"
+#include "skipstream/kernels/dispatch.hpp"
 
 namespace skipstream {
 
@@ -17,17 +18,13 @@ std::uint32_t fold(std::uint64_t sum) {
   return static_cast<std::uint32_t>(sum);
 }
 
-/// Ones' complement sum of bytes that begin `offset` bytes into the data unit. The sum does not care
-/// for byte order until its end, nor for a rotation: words are added as they lie in memory, and the
-/// result is swapped and rotated to where the bytes belong.
+/// Ones' complement sum of bytes that begin `offset` bytes into the data unit. The sum does not
+/// care for byte order until its end, nor for a rotation: words are added as they lie in memory,
+/// and the result is swapped and rotated to where the bytes belong.
 std::uint32_t ones_complement_sum(std::span<const std::byte> bytes, std::int64_t offset) {
-  std::uint64_t sum = 0;
   const std::size_t n_words = bytes.size() / 4;
-  for (std::size_t i = 0; i < n_words; ++i) {
-    std::uint32_t word = 0;
-    std::memcpy(&word, bytes.data() + 4 * i, 4);
-    sum += word;
-  }
+  const std::uint64_t sum =
+      kernels::skip_kernels().word_sum(bytes.data(), static_cast<std::int64_t>(n_words));
   std::uint32_t last = 0;
   std::memcpy(&last, bytes.data() + 4 * n_words, bytes.size() - 4 * n_words);
   std::uint32_t folded = fold(sum + last);

@@ -310,6 +310,12 @@ void sums(const Real* values, std::int64_t n, double centre, double* sum, double
   *squares = q[0];
 }
 
+std::uint64_t word_sum(const std::byte* words, std::int64_t n) {
+  std::uint64_t sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += load<std::uint32_t>(words + 4 * i);
+  return sum;
+}
+
 #define SKIPSTREAM_STRING_OF(name) #name
 #define SKIPSTREAM_STRING(name) SKIPSTREAM_STRING_OF(name)
 
@@ -326,6 +332,7 @@ const SkipKernels skip_kernels = {
      gather<std::int64_t>},
     {decode_reals<float>, keys_of<float, std::int32_t>, sums<float>},
     {decode_reals<double>, keys_of<double, std::int64_t>, sums<double>},
+    word_sum,
 };
 
 }  // namespace skipstream::kernels::SKIPSTREAM_SIMD_LEVEL

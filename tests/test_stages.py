@@ -1,0 +1,241 @@
+"""Every stage against its slow definition, and its errors."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import skipstream as sk
+
+sys.path.insert(0, str(Path(__file__).parent))
+import reference
+
+Image = NDArray[np.float64]
+
+
+def image_with(n_rows: int, n_cols: int, seed: int = 1) -> Image:
+    """Noise on pedestals that differ by row and column, a few outliers, a missing pixel."""
+    generator = np.random.default_rng(seed)
+    image = generator.normal(0, 2, (n_rows, n_cols))
+    image += generator.normal(100, 20, (n_rows, 1)) + generator.normal(0, 5, n_cols)
+    image.flat[:: max(1, image.size // 5)] += 500
+    if image.size > 3:
+        image.flat[image.size // 2] = np.nan
+    return image
+
+
+def process(samples: NDArray[Any], stages: list[Any], **image: Any) -> sk.PipelineOutput:
+    if samples.ndim == 2:
+        samples = samples[..., None]
+    with sk.Pipeline(
+        stages, n_rows=len(samples), n_cols=samples.shape[1], n_skips=samples.shape[2],
+        dtype=samples.dtype, **image,
+    ) as pipeline:  # fmt: skip
+        parts = [pipeline.push(rows[None]) for rows in samples]
+        parts.append(pipeline.finish())
+    planes = {
+        name: np.concatenate([part.planes[name] for part in parts]) for name in parts[0].planes
+    }
+    return sk.PipelineOutput(
+        planes, np.concatenate([part.mask for part in parts]), 0, pipeline.table("clusters")
+        if any(stage["kind"] == "find_clusters" for stage in stages) else parts[0].clusters,
+    )  # fmt: skip
+
+
+@given(
+    shape=st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(1, 4)),
+    shift=st.integers(1, 4),
+)
+def test_leach_moves_the_stream_and_wraps(shape: tuple[int, int, int], shift: int) -> None:
+    shift = min(shift, shape[1] * shape[2])
+    samples = np.arange(np.prod(shape), dtype="<u2").reshape(shape)
+    planes = process(
+        samples,
+        [sk.CorrectLeach(shift=shift), sk.CompressSkips(statistics=["first", "last", "sum"])],
+    ).planes
+    expected = reference.correct_leach(samples, shift).astype(float)
+    assert np.array_equal(planes["first"], expected[..., 0])
+    assert np.array_equal(planes["last"], expected[..., -1])
+    assert np.array_equal(planes["sum"], expected.sum(axis=-1))
+
+
+@pytest.mark.parametrize("method", ["negate", "offset", "max"])
+@pytest.mark.parametrize("dtype", ["<u2", ">i4", "<f8"])
+def test_polarity_turns_every_statistic(method: str, dtype: str) -> None:
+    samples = np.random.default_rng(1).integers(0, 5000, (7, 5, 6)).astype(dtype)
+    names = ["mean", "median", "min", "max", "first", "sum", "rms", "std", "ptp", "quantile(0.2)"]
+    planes = process(
+        samples,
+        [sk.CorrectPolarity(method=method, offset=9000.0), sk.CompressSkips(statistics=names)],
+    ).planes
+    turned = reference.correct_polarity(samples.astype(float), method, 9000.0)
+    assert list(planes) == names
+    assert np.array_equal(planes["median"], np.median(turned, axis=-1))
+    assert np.array_equal(planes["min"], turned.min(axis=-1))
+    assert np.array_equal(planes["max"], turned.max(axis=-1))
+    assert np.array_equal(planes["first"], turned[..., 0])
+    assert np.array_equal(planes["sum"], turned.sum(axis=-1))
+    assert np.array_equal(planes["ptp"], np.ptp(turned, axis=-1))
+    # Roundings of NumPy's sums, and of the maximum that is added to a rounded mean.
+    for name, expected in {
+        "mean": turned.mean(axis=-1),
+        "rms": np.sqrt((turned**2).mean(axis=-1)),
+        "std": turned.std(axis=-1),
+        "quantile(0.2)": np.quantile(turned, 0.2, axis=-1),
+    }.items():
+        np.testing.assert_allclose(planes[name], expected, rtol=1e-12, err_msg=name)
+
+
+def test_polarity_max_asks_for_the_mean_only_inside() -> None:
+    samples = np.array([[[1, 2], [5, 9]]], "<u2")
+    planes = process(
+        samples, [sk.CorrectPolarity(method="max"), sk.CompressSkips(statistics=["rms"])]
+    ).planes
+    assert list(planes) == ["rms"]
+    # Squares of the mean, of the maximum and of the rms are rounded once each.
+    np.testing.assert_allclose(planes["rms"], [[np.sqrt((64 + 49) / 2), np.sqrt(8)]], rtol=1e-15)
+
+
+@pytest.mark.parametrize("method", ["mean", "median", "clipped_mean"])
+@pytest.mark.parametrize("axis", ["row", "column", "both"])
+@pytest.mark.parametrize("n_sigma", [None, 4.0])
+@pytest.mark.parametrize("overscan_cols", [0, 5])
+@pytest.mark.parametrize("rebin_rows", [1, 3])
+def test_pedestal_is_that_of_the_definition(
+    method: str, axis: str, n_sigma: float | None, overscan_cols: int, rebin_rows: int
+) -> None:
+    image = image_with(13, 17)
+    regions = {"prescan_cols": 2, "overscan_cols": overscan_cols}
+    stage = sk.SubtractPedestal(
+        method=method, axis=axis, n_sigma_to_mask=n_sigma, rebin_rows=rebin_rows
+    )
+    out = process(image, [stage], **regions)
+    expected = reference.subtract_pedestal(
+        image, method=method, axis=axis, rebin_rows=rebin_rows, n_sigma_to_mask=n_sigma, **regions
+    )
+    # Means are summed around the first value there, pairwise here.
+    np.testing.assert_allclose(out.planes["mean"], expected, rtol=0, atol=1e-12)
+    assert (out.mask == np.where(np.isnan(image), sk.MaskBit.NODATA, 0)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (8, 1), (1, 1), (2, 3)])
+@pytest.mark.parametrize("axis", ["row", "column", "both"])
+def test_pedestal_of_tiny_images(shape: tuple[int, int], axis: str) -> None:
+    image = image_with(*shape)
+    out = process(image, [sk.SubtractPedestal(axis=axis)])
+    expected = reference.subtract_pedestal(image, axis=axis)
+    np.testing.assert_allclose(out.planes["mean"], expected, rtol=0, atol=1e-12)
+
+
+def test_gaussian_fit_finds_the_centre_beside_charge() -> None:
+    generator = np.random.default_rng(5)
+    image = generator.normal(1000, 3, (4, 4000))
+    image[:, ::10] += generator.exponential(40, (4, 400))
+    out = process(image, [sk.SubtractPedestal(method="gaussian_fit", region="active")])
+    shift = image[:, 0] - out.planes["mean"][:, 0]
+    # Standard error 3 / sqrt(4000) = 0.05; charge pulls a little to the right.
+    assert np.abs(shift - 1000).max() < 0.3
+
+
+def test_a_row_without_usable_pixels_is_flagged() -> None:
+    image = image_with(3, 6)
+    image[1] = np.nan
+    out = process(image, [sk.SubtractPedestal()])
+    assert (out.mask[1] & sk.MaskBit.NOPEDESTAL).all()
+    assert not (out.mask[[0, 2]] & sk.MaskBit.NOPEDESTAL).any()
+
+
+def test_an_overscan_as_wide_as_the_image_gives_the_pedestal() -> None:
+    image = image_with(4, 9)
+    out = process(image, [sk.SubtractPedestal()], overscan_cols=9)
+    expected = reference.subtract_pedestal(image, overscan_cols=9)
+    assert np.array_equal(out.planes["mean"], expected, equal_nan=True)
+
+
+def test_an_overscan_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(sk.ConfigError, match=r"stage\[0\] subtract_pedestal.region.*overscan_cols"):
+        process(image_with(2, 5), [sk.SubtractPedestal(region="overscan")])
+
+
+def test_calibrate_divides_values_and_widths() -> None:
+    samples = np.random.default_rng(2).integers(0, 100, (3, 4, 5)).astype("<i4")
+    stages = [
+        sk.CompressSkips(statistics=["mean", "std", "var", "count"]),
+        sk.Calibrate(gain={"L": 2.0, "U": 4.0}),
+    ]
+    out = process(samples, stages, amplifier="U")
+    plain = sk.compress_skips(samples, ("mean", "std", "var", "count"))
+    assert np.array_equal(out.planes["mean"], plain["mean"] / 4)
+    assert np.array_equal(out.planes["std"], plain["std"] / 4)
+    assert np.array_equal(out.planes["var"], plain["var"] / 16)
+    assert np.array_equal(out.planes["count"], plain["count"])
+
+
+def test_gain_may_come_from_the_header() -> None:
+    image = np.full((2, 3), 12.0)
+    out = process(image, [sk.Calibrate(gain="MEGAIN")], header={"MEGAIN": 6.0})
+    assert (out.planes["mean"] == 2.0).all()
+    with pytest.raises(sk.ConfigError, match='"MEGIAN"; nearest: "MEGAIN"'):
+        process(image, [sk.Calibrate(gain="MEGIAN")], header={"MEGAIN": 6.0})
+
+
+def test_masked_rows_and_columns_take_no_part() -> None:
+    image = np.zeros((6, 7))
+    image[2, 3] = image[4, 5] = image[5, 1] = 50.0
+    stages = [
+        sk.MaskColumns(columns=[3]),
+        sk.MaskRows(rows=[[4, 4]]),
+        sk.FindClusters(threshold=4, seed=10, noise=1.0),
+    ]
+    out = process(image, stages)
+    assert (out.mask[:, 3] & sk.MaskBit.BADCOL).all()
+    assert (out.mask[4] & sk.MaskBit.BADROW).all()
+    assert out.clusters["peak_y"].tolist() == [5]
+
+
+@pytest.mark.parametrize(
+    "stage", [sk.MaskColumns(columns=[7]), sk.MaskRows(rows=[[2, 6]])], ids=["column", "row"]
+)
+def test_masks_outside_the_image_are_errors(stage: Any) -> None:
+    with pytest.raises(sk.ConfigError, match="must be below the"):
+        process(np.zeros((6, 7)), [stage])
+
+
+@given(seed=st.integers(0, 500), connectivity=st.sampled_from([4, 8]))
+def test_clusters_are_those_of_a_flood_fill(seed: int, connectivity: int) -> None:
+    generator = np.random.default_rng(seed)
+    image = np.where(generator.random((12, 11)) < 0.4, generator.integers(4, 15, (12, 11)), 0.0)
+    table = sk.find_clusters(image, threshold=4, seed=10, connectivity=connectivity)
+    expected = reference.find_clusters(image, 4, 10, connectivity)
+    assert table["n_pixels"].tolist() == [len(pixels) for pixels in expected]
+    assert table["cluster_id"].tolist() == [y * 11 + x + 1 for (y, x), *_ in expected]
+    charges = [sum(image[pixel] for pixel in pixels) for pixels in expected]
+    assert table["charge"].tolist() == charges
+
+
+def test_measured_noise_is_that_of_the_definition() -> None:
+    image = np.random.default_rng(3).normal(0, 2.0, (40, 60))
+    with sk.Pipeline(
+        [sk.FindClusters()], n_rows=40, n_cols=60, n_skips=1, dtype="f8", overscan_cols=20
+    ) as pipeline:
+        pipeline.push(image[..., None])
+        pipeline.finish()
+    (noise,) = [f["value"] for f in pipeline.findings() if f["name"] == "noise"]
+    # The rows are summed in order there, pairwise here.
+    assert noise == pytest.approx(reference.measure_noise(image, 0, 20), rel=1e-14)
+
+
+def test_a_stage_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(sk.ConfigError, match='no key "axs"; did you mean "axis"'):
+        sk.SubtractPedestal(axs="row")
+    with pytest.raises(ValueError, match='"rwo" is not one of row, column, both'):
+        sk.SubtractPedestal(axis="rwo")
+    with pytest.raises(sk.Error, match=r"calibrate.gain: must be above 0 ADU/e-; got 0"):
+        sk.Calibrate(gain=0)
