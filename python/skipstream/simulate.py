@@ -364,7 +364,7 @@ def _check(truth: Truth) -> None:
         value = getattr(truth, field.name)
         if field.name == "layout":
             continue
-        if not np.all(np.isfinite(value)):
+        if not isinstance(value, int) and not np.all(np.isfinite(value)):
             refuse(field.name, "must be a finite number")
         if field.name not in ("offset", "adc_min", "adc_max") and np.any(np.less(value, 0)):
             refuse(field.name, "must not be negative")

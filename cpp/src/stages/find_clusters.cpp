@@ -10,6 +10,7 @@
 #include "skipstream/base/error.hpp"
 #include "skipstream/base/large_vector.hpp"
 #include "skipstream/base/mask.hpp"
+#include "skipstream/kernels/location.hpp"
 #include "skipstream/kernels/threshold.hpp"
 
 namespace skipstream {
@@ -223,10 +224,9 @@ double median_of(std::span<double> values) {
 
 /// 1.4826 times the median absolute deviation.
 double robust_sigma(std::span<double> values) {
-  constexpr double mad_to_sigma = 1.4826;
   const double median = median_of(values);
   for (double& value : values) value = std::fabs(value - median);
-  return mad_to_sigma * median_of(values);
+  return kernels::sigma_per_mad * median_of(values);
 }
 
 }  // namespace

@@ -200,7 +200,7 @@ void SubtractPedestal::close_observed_group() {
   const PixelChunk rows = held_rows();
   const Pedestal pedestal = estimate_rows(rows);
   row_pedestals_.push_back(pedestal);
-  for (std::int64_t r = 0; r < rows.n_rows && pedestal.known; ++r) {
+  for (std::int64_t r = 0; r < rows.n_rows; ++r) {
     if (skipped_row_[static_cast<std::size_t>(r)] != 0) continue;
     collect_columns(rows.row(0, r), rows.mask_row(r), pedestal.value);
   }
