@@ -40,15 +40,15 @@ void register_files(py::module_& m) {
       .def_readonly("data_offset", &FitsHdu::data_offset)
       .def_readonly("data_bytes", &FitsHdu::data_bytes)
       .def_readonly("compression", &FitsHdu::compression)
-      .def_property_readonly("cards",
-                             [](const FitsHdu& h) {
-                               py::list cards;
-                               for (const auto& card : h.cards) {
-                                 cards.append(
-                                     py::make_tuple(card.keyword, card.value, card.comment));
-                               }
-                               return cards;
-                             })
+      .def_property_readonly(
+          "cards",
+          [](const FitsHdu& h) {
+            py::list cards;
+            for (const auto& card : h.cards) {
+              cards.append(py::make_tuple(card.keyword, card.value, card.comment));
+            }
+            return cards;
+          })
       .def_readonly("raw_cards", &FitsHdu::raw_cards);
 
   m.def(
@@ -66,8 +66,8 @@ void register_files(py::module_& m) {
            "path"_a, "hdu"_a, py::kw_only(), "n_cols"_a, "n_skips"_a, "skips"_a = "columns")
       .def_property_readonly("n_rows",
                              [](const FileSamples& samples) { return samples.reader().n_rows(); })
-      .def_property_readonly(
-          "datasum", [](const FileSamples& samples) { return samples.reader().datasum(); });
+      .def_property_readonly("datasum",
+                             [](const FileSamples& samples) { return samples.reader().datasum(); });
 }
 
 }  // namespace skipstream::python

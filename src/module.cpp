@@ -38,33 +38,45 @@ PYBIND11_MODULE(_core, m) {
     for (const auto& kind : all_kinds()) stages.append(to_python(kind.schema()));
     return stages;
   });
-  m.def("check_stages", [](const py::object& stages, const std::vector<std::string>& foreign) {
-    Problems problems;
-    make_chain(to_value(stages), named_only(foreign), problems);
-    return problems;
-  }, py::arg("stages"), py::arg("foreign") = std::vector<std::string>{});
-  m.def("fill_stages", [](const py::object& stages) {
-    Problems problems;
-    const auto chain = make_chain(to_value(stages), {}, problems);
-    if (!problems.empty()) throw ConfigError(joined(problems));
-    return to_python(chain.filled);
-  }, py::arg("stages"));
-  m.def("check_parameters", [](const py::object& stage) {
-    Problems problems;
-    make_chain(Value::List{to_value(stage)}, {}, problems);
-    constexpr std::string_view place = "stage[0] ";
-    for (auto& problem : problems) {
-      if (problem.starts_with(place)) problem.erase(0, place.size());
-    }
-    return problems;
-  }, py::arg("stage"));
-  m.def("unknown_statistics", [](const std::vector<std::string>& names) {
-    std::vector<std::string> unknown;
-    for (const auto& name : names) {
-      if (!CompressSkips::knows(name)) unknown.push_back(name);
-    }
-    return unknown;
-  }, py::arg("names"));
+  m.def(
+      "check_stages",
+      [](const py::object& stages, const std::vector<std::string>& foreign) {
+        Problems problems;
+        make_chain(to_value(stages), named_only(foreign), problems);
+        return problems;
+      },
+      py::arg("stages"), py::arg("foreign") = std::vector<std::string>{});
+  m.def(
+      "fill_stages",
+      [](const py::object& stages) {
+        Problems problems;
+        const auto chain = make_chain(to_value(stages), {}, problems);
+        if (!problems.empty()) throw ConfigError(joined(problems));
+        return to_python(chain.filled);
+      },
+      py::arg("stages"));
+  m.def(
+      "check_parameters",
+      [](const py::object& stage) {
+        Problems problems;
+        make_chain(Value::List{to_value(stage)}, {}, problems);
+        constexpr std::string_view place = "stage[0] ";
+        for (auto& problem : problems) {
+          if (problem.starts_with(place)) problem.erase(0, place.size());
+        }
+        return problems;
+      },
+      py::arg("stage"));
+  m.def(
+      "unknown_statistics",
+      [](const std::vector<std::string>& names) {
+        std::vector<std::string> unknown;
+        for (const auto& name : names) {
+          if (!CompressSkips::knows(name)) unknown.push_back(name);
+        }
+        return unknown;
+      },
+      py::arg("names"));
   m.def("mask_names", [] {
     py::list names;
     for (const auto& bit : mask_names) names.append(py::make_tuple(bit.bit, bit.name, bit.doc));

@@ -29,8 +29,9 @@ SampleFormat format_of(const std::string& dtype) {
   format.big_endian = numpy_type.byteorder() == '>';
   format.is_unsigned = numpy_type.kind() == 'u';
   format.kind = numpy_type.kind() == 'f' ? SampleKind::floating : SampleKind::integer;
-  const bool known = numpy_type.kind() == 'f' ? format.n_bytes == 4 || format.n_bytes == 8
-                     : numpy_type.kind() == 'i' || numpy_type.kind() == 'u';
+  const bool known = numpy_type.kind() == 'f'
+                         ? format.n_bytes == 4 || format.n_bytes == 8
+                         : numpy_type.kind() == 'i' || numpy_type.kind() == 'u';
   if (!known) {
     throw ConfigError("dtype: samples are 8 to 64 bit integers, float32 or float64; got \"" +
                       dtype + "\"");
@@ -64,8 +65,8 @@ ForeignStatistic call_python(const std::string& name, const py::function& reduce
     py::array_t<double> samples({n_pixels, n_skips});
     std::memcpy(samples.mutable_data(), values,
                 static_cast<std::size_t>(n_pixels * n_skips) * sizeof(double));
-    const auto reduced = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(
-        (*shared)(samples));
+    const auto reduced =
+        py::array_t<double, py::array::c_style | py::array::forcecast>::ensure((*shared)(samples));
     if (!reduced || reduced.ndim() != 1 || reduced.shape(0) != n_pixels) {
       PyErr_Clear();
       throw ConfigError("compress_skips.statistics: \"" + name +
@@ -117,7 +118,8 @@ class PyPipeline {
              const std::vector<std::size_t>& taps, const py::object& on_rows,
              const py::dict& foreign)
       : image_(image) {
-    if (threads < 1) throw ConfigError("threads: must be at least 1; got " + std::to_string(threads));
+    if (threads < 1)
+      throw ConfigError("threads: must be at least 1; got " + std::to_string(threads));
     ForeignStatistics reducers;
     for (const auto& [name, reducer] : foreign) {
       const auto text = name.cast<std::string>();
@@ -156,8 +158,9 @@ class PyPipeline {
                         py::str(samples.attr("shape")).cast<std::string>());
     }
     if ((samples.flags() & py::array::c_style) == 0) {
-      throw ConfigError("push: rows must be in C order, skips fastest; "
-                        "use numpy.ascontiguousarray");
+      throw ConfigError(
+          "push: rows must be in C order, skips fastest; "
+          "use numpy.ascontiguousarray");
     }
     const auto* data = static_cast<const std::byte*>(samples.data());
     const std::int64_t n_rows = samples.shape(0);
@@ -244,8 +247,7 @@ class PyPipeline {
     on_rows_ = on_rows;
     pipeline_->add_tap(number, [this, number, n_planes](const PixelChunk& chunk) {
       const py::gil_scoped_acquire gil;
-      py::array_t<double> planes(
-          {static_cast<std::int64_t>(n_planes), chunk.n_rows, chunk.n_cols});
+      py::array_t<double> planes({static_cast<std::int64_t>(n_planes), chunk.n_rows, chunk.n_cols});
       const auto n = static_cast<std::size_t>(chunk.n_rows * chunk.n_cols);
       for (std::size_t p = 0; p < n_planes; ++p) {
         std::memcpy(planes.mutable_data() + p * n, chunk.planes[p], n * sizeof(double));
@@ -269,12 +271,11 @@ class PyPipeline {
   [[nodiscard]] static py::object rows(const PipelineTable& table, std::size_t begin) {
     py::list fields;
     for (const auto& column : table.info.columns) {
-      fields.append(
-          py::make_tuple(column.name, column.type == CellType::integer ? "<i8" : "<f8"));
+      fields.append(py::make_tuple(column.name, column.type == CellType::integer ? "<i8" : "<f8"));
     }
     const auto type = py::dtype::from_args(fields);
-    const auto n = static_cast<py::ssize_t>((table.cells.size() - begin) /
-                                            table.info.columns.size());
+    const auto n =
+        static_cast<py::ssize_t>((table.cells.size() - begin) / table.info.columns.size());
     py::array result(type, std::vector<py::ssize_t>{n});
     if (n > 0) {
       std::memcpy(result.mutable_data(), table.cells.data() + begin,

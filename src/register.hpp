@@ -18,8 +18,8 @@ void register_pipeline(pybind11::module_& m);
 /// The samples of a plain image HDU, with the file that they come from.
 class FileSamples {
  public:
-  FileSamples(const std::string& path, const FitsHdu& hdu, std::int64_t n_cols, std::int64_t n_skips,
-              const std::string& skips);
+  FileSamples(const std::string& path, const FitsHdu& hdu, std::int64_t n_cols,
+              std::int64_t n_skips, const std::string& skips);
   [[nodiscard]] const SampleReader& reader() const { return reader_; }
   [[nodiscard]] const FileSource& file() const { return file_; }
 

@@ -1,5 +1,3 @@
-#include "skipstream/pipeline/pipeline.hpp"
-
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -8,6 +6,7 @@
 
 #include "check.hpp"
 #include "skipstream/base/error.hpp"
+#include "skipstream/pipeline/pipeline.hpp"
 
 using namespace skipstream;
 
@@ -110,9 +109,9 @@ void chunk_rows_threads_and_pushes_do_not_matter() {
       options.chunk_rows = chunk_rows;
       check::that(process(stages, samples, options, {n_rows}) == expected, "one push");
       check::that(process(stages, samples, options, {1, 7, 0, 20, 1}) == expected, "five pushes");
-      check::that(process(stages, samples, options, std::vector<std::int64_t>(n_rows, 1)) ==
-                      expected,
-                  "row by row");
+      check::that(
+          process(stages, samples, options, std::vector<std::int64_t>(n_rows, 1)) == expected,
+          "row by row");
     }
   }
 }
@@ -167,7 +166,8 @@ void every_mistake_in_a_chain_is_found_at_once() {
   check::equal(problems.size(), std::size_t{6});
   check::equal(problems.at(0),
                std::string("stage[0] subtract_pedestal: no key \"axs\"; did you mean \"axis\"?"));
-  check::equal(problems.at(1), std::string("stage[1] compress_skips.ddof: must be at least 0; got -1"));
+  check::equal(problems.at(1),
+               std::string("stage[1] compress_skips.ddof: must be at least 0; got -1"));
   check::that(problems.at(2).find("move it behind stage[1]") != std::string::npos, problems.at(2));
   check::that(problems.at(3).find("move it before compress_skips") != std::string::npos);
   check::equal(problems.at(4),

@@ -130,7 +130,8 @@ std::string read(const Value& value, IndexRanges& out) {
     std::int64_t first = 0;
     std::int64_t last = 0;
     if (const auto* pair = element.get_if<Value::List>()) {
-      if (pair->size() != 2 || !read((*pair)[0], first).empty() || !read((*pair)[1], last).empty()) {
+      if (pair->size() != 2 || !read((*pair)[0], first).empty() ||
+          !read((*pair)[1], last).empty()) {
         return expected(form, value);
       }
     } else if (read(element, first).empty()) {

@@ -51,8 +51,8 @@ std::string Value::text() const {
 }
 
 std::string_view Value::kind() const {
-  constexpr std::string_view kinds[] = {"nothing", "a boolean", "an integer", "a number",
-                                        "a string", "a list",   "a table"};
+  constexpr std::string_view kinds[] = {"nothing",  "a boolean", "an integer", "a number",
+                                        "a string", "a list",    "a table"};
   return kinds[data_.index()];
 }
 
@@ -83,7 +83,9 @@ std::string nearest_name(std::string_view word, const std::vector<std::string>& 
   std::size_t best = std::max<std::size_t>(2, word.size() / 3) + 1;
   std::string nearest;
   for (const auto& candidate : candidates) {
-    const std::size_t distance = edit_distance(word, candidate);
+    // A word that was cut short is as near as two slips.
+    const bool begun = word.size() >= 3 && candidate.starts_with(word);
+    const std::size_t distance = begun ? 2 : edit_distance(word, candidate);
     if (distance < best) {
       best = distance;
       nearest = candidate;

@@ -63,7 +63,8 @@ void FileSource::read(std::int64_t offset, std::span<std::byte> bytes) const {
 
 void FileSource::check_unchanged() const {
   struct stat status {};
-  if (fstat(file_, &status) != 0 || status.st_size != size_ || modified_ns(status) != modified_ns_) {
+  if (fstat(file_, &status) != 0 || status.st_size != size_ ||
+      modified_ns(status) != modified_ns_) {
     throw IoError(path_ + ": the file changed while it was read; read it again");
   }
   if (stat(path_.c_str(), &status) != 0 || status.st_dev != device_ || status.st_ino != inode_) {
@@ -72,8 +73,7 @@ void FileSource::check_unchanged() const {
 }
 
 void MemorySource::read(std::int64_t offset, std::span<std::byte> bytes) const {
-  if (offset < 0 || offset > size() ||
-      static_cast<std::int64_t>(bytes.size()) > size() - offset) {
+  if (offset < 0 || offset > size() || static_cast<std::int64_t>(bytes.size()) > size() - offset) {
     too_short(name_, offset, bytes.size(), size());
   }
   std::copy_n(bytes_.begin() + offset, bytes.size(), bytes.begin());

@@ -23,7 +23,8 @@ constexpr std::int64_t max_axes = 999;
 /// The header of one HDU while it is interpreted: cards by keyword, and errors that say where.
 class Header {
  public:
-  Header(std::string place, std::vector<FitsCard>& cards) : place_(std::move(place)), cards_(cards) {}
+  Header(std::string place, std::vector<FitsCard>& cards)
+      : place_(std::move(place)), cards_(cards) {}
 
   [[noreturn]] void refuse(const std::string& what) const { throw FitsError(place_ + ": " + what); }
 
@@ -33,7 +34,8 @@ class Header {
     for (const auto& card : cards_) {
       if (card.keyword != keyword) continue;
       if (found != nullptr && found->value != card.value) {
-        refuse(std::string(keyword) + " stands twice, as " + found->value + " and as " + card.value);
+        refuse(std::string(keyword) + " stands twice, as " + found->value + " and as " +
+               card.value);
       }
       if (found == nullptr) found = &card;
     }
@@ -115,9 +117,7 @@ std::string_view trimmed(std::string_view text) {
 
 /// Splits an 80-character card. Throws FitsError beginning with `place`.
 FitsCard parse_card(std::string_view raw, const std::string& place) {
-  const auto refuse = [&](const std::string& what) {
-    throw FitsError(place + ": " + what);
-  };
+  const auto refuse = [&](const std::string& what) { throw FitsError(place + ": " + what); };
   for (const char c : raw) {
     if (c < ' ' || c > '~') refuse("a byte outside printable ASCII");
   }
@@ -133,9 +133,8 @@ FitsCard parse_card(std::string_view raw, const std::string& place) {
   }
   if (raw.substr(8, 2) != "= " || card.keyword == "COMMENT" || card.keyword == "HISTORY" ||
       card.keyword.empty()) {
-    card.comment = std::string(raw.substr(8, raw.find_last_not_of(' ') + 1 > 8
-                                                 ? raw.find_last_not_of(' ') - 7
-                                                 : 0));
+    card.comment = std::string(
+        raw.substr(8, raw.find_last_not_of(' ') + 1 > 8 ? raw.find_last_not_of(' ') - 7 : 0));
     return card;
   }
   std::string_view rest = trimmed(raw.substr(10));
@@ -252,8 +251,8 @@ std::vector<FitsHdu> scan_fits(const ByteSource& source) {
       while (offset < size) {
         const std::int64_t n = std::min(block_bytes, size - offset);
         std::array<char, block_bytes> rest{};
-        source.read(offset, std::as_writable_bytes(std::span(rest)).first(
-                                static_cast<std::size_t>(n)));
+        source.read(offset,
+                    std::as_writable_bytes(std::span(rest)).first(static_cast<std::size_t>(n)));
         const std::string_view text(rest.data(), static_cast<std::size_t>(n));
         if (text.find_first_not_of(std::string_view("\0 ", 2)) != std::string_view::npos) {
           throw FitsError(place + ": filler is followed by other bytes at " +
@@ -312,13 +311,13 @@ std::vector<FitsHdu> scan_fits(const ByteSource& source) {
     }
     hdu.name = header.string("EXTNAME");
     const std::string extension = hdu.index == 0 ? "" : header.string("XTENSION");
-    hdu.kind = hdu.index == 0              ? "primary"
-               : extension == "IMAGE"      ? "image"
-               : extension == "BINTABLE"   ? "bintable"
-               : extension == "TABLE"      ? "table"
-                                           : "other";
-    const std::int64_t groups = hdu.index == 0 ? header.integer("GCOUNT").value_or(1)
-                                               : header.required("GCOUNT", 1, 1);
+    hdu.kind = hdu.index == 0            ? "primary"
+               : extension == "IMAGE"    ? "image"
+               : extension == "BINTABLE" ? "bintable"
+               : extension == "TABLE"    ? "table"
+                                         : "other";
+    const std::int64_t groups =
+        hdu.index == 0 ? header.integer("GCOUNT").value_or(1) : header.required("GCOUNT", 1, 1);
     const std::int64_t extra =
         hdu.index == 0 ? header.integer("PCOUNT").value_or(0)
                        : header.required("PCOUNT", 0, std::numeric_limits<std::int64_t>::max());

@@ -18,17 +18,17 @@ std::uint32_t fold(std::uint64_t sum) {
   return static_cast<std::uint32_t>(sum);
 }
 
-/// Ones' complement sum of bytes that begin `offset` bytes into the data unit. The sum does not
-/// care for byte order until its end, nor for a rotation: words are added as they lie in memory,
-/// and the result is swapped and rotated to where the bytes belong.
+/// Ones' complement sum of bytes that begin `offset` bytes into the data unit. Where they do not
+/// begin with a word, their own sum is rotated to where they belong: a rotation multiplies by a
+/// power of 2 modulo 2^32 - 1, and so can come last.
 std::uint32_t ones_complement_sum(std::span<const std::byte> bytes, std::int64_t offset) {
   const std::size_t n_words = bytes.size() / 4;
   const std::uint64_t sum =
       kernels::skip_kernels().word_sum(bytes.data(), static_cast<std::int64_t>(n_words));
   std::uint32_t last = 0;
   std::memcpy(&last, bytes.data() + 4 * n_words, bytes.size() - 4 * n_words);
-  std::uint32_t folded = fold(sum + last);
-  if constexpr (std::endian::native == std::endian::little) folded = __builtin_bswap32(folded);
+  if constexpr (std::endian::native == std::endian::little) last = __builtin_bswap32(last);
+  const std::uint32_t folded = fold(sum + last);
   return std::rotr(folded, static_cast<int>(offset % 4) * 8);
 }
 

@@ -311,8 +311,12 @@ void sums(const Real* values, std::int64_t n, double centre, double* sum, double
 }
 
 std::uint64_t word_sum(const std::byte* words, std::int64_t n) {
+  constexpr bool little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
   std::uint64_t sum = 0;
-  for (std::int64_t i = 0; i < n; ++i) sum += load<std::uint32_t>(words + 4 * i);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint32_t word = load<std::uint32_t>(words + 4 * i);
+    sum += little ? __builtin_bswap32(word) : word;
+  }
   return sum;
 }
 

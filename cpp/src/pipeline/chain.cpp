@@ -2,24 +2,40 @@
 
 #include <algorithm>
 
+#include "skipstream/base/error.hpp"
+
 namespace skipstream {
+
+namespace {
+
+std::string place(std::size_t number) {
+  std::string text = "stage[";
+  return text.append(std::to_string(number)).append("]");
+}
+
+}  // namespace
 
 namespace detail {
 
 void add_reduction(CompressSkips::Config config, std::size_t number, const std::string& where,
                    const ForeignStatistics& foreign, Chain& chain, Problems& problems) {
   if (chain.reduction != nullptr) {
-    problems.push_back(where + ": the skips are compressed already by stage[" +
-                       std::to_string(*chain.reduction_number) + "]; keep one of the two");
+    problems.push_back(where + ": the skips are compressed already by " +
+                       place(*chain.reduction_number) + "; keep one of the two");
     return;
   }
   if (!chain.pixel_steps.empty()) {
     const auto& first = chain.pixel_steps.front();
-    problems.push_back("stage[" + std::to_string(first.number) + "] " + std::string(first.name) +
-                       ": works on pixels, but stands before compress_skips; move it behind stage[" +
-                       std::to_string(number) + "]");
+    problems.push_back(place(first.number) + " " + std::string(first.name) +
+                       ": works on pixels, but stands before compress_skips; move it behind " +
+                       place(number));
   }
   chain.reduction = std::make_unique<CompressSkips>(std::move(config), foreign);
+  try {
+    chain.reduction->check_statistics();
+  } catch (const ConfigError& error) {
+    problems.push_back(place(number) + " " + error.what());
+  }
   chain.reduction_number = number;
 }
 
@@ -63,7 +79,7 @@ Chain make_chain(const Value& stages, const ForeignStatistics& foreign, Problems
   chain.n_configured = list->size();
   for (std::size_t number = 0; number < list->size(); ++number) {
     const Value& table = (*list)[number];
-    std::string where = "stage[" + std::to_string(number) + "]";
+    std::string where = place(number);
     const Value* kind = table.find("kind");
     const auto* name = kind == nullptr ? nullptr : kind->get_if<std::string>();
     if (name == nullptr) {

@@ -131,13 +131,12 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
 
   if (chain_.reduction == nullptr) {
     if (image_.n_skips > 1) {
-      throw ConfigError(
-          (chain_.pixel_steps.empty()
-               ? std::string("stage: ")
-               : label(chain_.pixel_steps[0].number) + std::string(chain_.pixel_steps[0].name) +
-                     ": works on pixels, but ") +
-          "the image has " + std::to_string(image_.n_skips) +
-          " skips; put compress_skips first");
+      throw ConfigError((chain_.pixel_steps.empty() ? std::string("stage: ")
+                                                    : label(chain_.pixel_steps[0].number) +
+                                                          std::string(chain_.pixel_steps[0].name) +
+                                                          ": works on pixels, but ") +
+                        "the image has " + std::to_string(image_.n_skips) +
+                        " skips; put compress_skips first");
     }
     chain_.reduction = std::make_unique<CompressSkips>(CompressSkips::Config{});
   }
@@ -148,9 +147,9 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
     chain_.reduction->require(AddMaximum::needs(statistics));
     const std::size_t n_kept = reduction.planes.size();
     reduction = chain_.reduction->begin(image_);
-    chain_.pixel_steps.insert(chain_.pixel_steps.begin(),
-                              {chain_.reduction_number.value_or(0), "add_maximum",
-                               std::make_unique<AddMaximum>(n_kept)});
+    chain_.pixel_steps.insert(
+        chain_.pixel_steps.begin(),
+        {chain_.reduction_number.value_or(0), "add_maximum", std::make_unique<AddMaximum>(n_kept)});
   }
   reduced_planes_ = reduction.planes;
   plan_.stages.push_back({chain_.reduction_number, std::string(CompressSkips::title.name),
@@ -168,11 +167,10 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
     if (plan.barrier) {
       const std::int64_t expected =
           image_.n_rows < 0 ? -1 : image_.n_rows * row_bytes(planes_in, image_.n_cols);
-      spools_.back() = std::make_unique<Spool>(planes_in.size(), image_.n_cols,
-                                               options_.spool_bytes, expected,
-                                               options_.spool_folder);
-      plan.state_bytes += expected < 0 ? options_.spool_bytes
-                                       : std::min(options_.spool_bytes, expected);
+      spools_.back() = std::make_unique<Spool>(
+          planes_in.size(), image_.n_cols, options_.spool_bytes, expected, options_.spool_folder);
+      plan.state_bytes +=
+          expected < 0 ? options_.spool_bytes : std::min(options_.spool_bytes, expected);
     }
     for (std::size_t t = 0; t < plan.tables.size(); ++t) {
       tables_.push_back({std::move(plan.tables[t]), i, t, {}});

@@ -14,7 +14,8 @@ StagePlan Calibrate::begin(const ImageInfo& image, const std::vector<PlaneInfo>&
   if (unit == "electron") {
     throw ConfigError("calibrate: the pixels are in electrons already; remove the stage");
   }
-  StagePlan plan{.planes = planes, .delay_rows = 0, .state_bytes = 0, .barrier = false, .tables = {}};
+  StagePlan plan{
+      .planes = planes, .delay_rows = 0, .state_bytes = 0, .barrier = false, .tables = {}};
   for (auto& plane : plan.planes) {
     divisors_.push_back(plane.unit == unit         ? gain_
                         : plane.unit == unit + "2" ? gain_ * gain_

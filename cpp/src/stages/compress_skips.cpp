@@ -780,6 +780,10 @@ CompressSkips::Statistic CompressSkips::parse(const std::string& name) const {
   return {kind, q, nullptr};
 }
 
+void CompressSkips::check_statistics() const {
+  for (const auto& name : config_.statistics) parse(name);
+}
+
 void CompressSkips::resolve_range(const ImageInfo& image) {
   const std::int64_t n = image.n_skips;
   const auto from_end = [n](std::int64_t skip) { return skip < 0 ? skip + n : skip; };

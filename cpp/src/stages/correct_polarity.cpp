@@ -78,7 +78,8 @@ void AddMaximum::push(PixelChunk& chunk, StageOutput& output) {
 }
 
 std::vector<Finding> AddMaximum::findings() const {
-  return {{"maximum", maximum_, "adu", "largest sample of the image, from which all are subtracted"}};
+  return {
+      {"maximum", maximum_, "adu", "largest sample of the image, from which all are subtracted"}};
 }
 
 }  // namespace skipstream

@@ -21,7 +21,8 @@ void MaskColumns::push(PixelChunk& chunk, StageOutput& output) {
   for (std::int64_t r = 0; r < chunk.n_rows; ++r) {
     const auto mask = chunk.mask_row(r);
     for (const auto& [first, last] : config_.columns.ranges) {
-      for (auto c = first; c <= last; ++c) mask[static_cast<std::size_t>(c)] |= mask_bit::bad_column;
+      for (auto c = first; c <= last; ++c)
+        mask[static_cast<std::size_t>(c)] |= mask_bit::bad_column;
     }
   }
   output.push(chunk);

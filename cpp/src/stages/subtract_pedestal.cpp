@@ -35,8 +35,8 @@ StagePlan SubtractPedestal::begin(const ImageInfo& image, const std::vector<Plan
   const bool barrier = config_.axis != PedestalAxis::row;
   const auto group = static_cast<std::size_t>(config_.rebin_rows);
 
-  keep_values_ = barrier &&
-                 (config_.method != PedestalMethod::mean || config_.n_sigma_to_mask.has_value());
+  keep_values_ =
+      barrier && (config_.method != PedestalMethod::mean || config_.n_sigma_to_mask.has_value());
   if (keep_values_ && image.n_rows < 0) {
     throw ConfigError(
         "subtract_pedestal.axis: column and both keep every pixel, so the number of rows must be "
@@ -166,8 +166,7 @@ void SubtractPedestal::collect_columns(std::span<const double> values,
                                        std::span<const std::uint32_t> mask, double pedestal) {
   for (std::size_t c = 0; c < values.size(); ++c) {
     const bool usable = (mask[c] & unusable_bits) == 0 && !std::isnan(values[c]);
-    const double value =
-        usable ? values[c] - pedestal : std::numeric_limits<double>::quiet_NaN();
+    const double value = usable ? values[c] - pedestal : std::numeric_limits<double>::quiet_NaN();
     if (keep_values_) {
       column_values_.push_back(value);
     } else if (usable) {

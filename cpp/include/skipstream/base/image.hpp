@@ -23,12 +23,13 @@ struct ImageInfo {
   std::int64_t overscan_cols = 0;
   std::int64_t prescan_rows = 0;
   std::int64_t overscan_rows = 0;
-  std::int64_t begin_skip = 0;            ///< default of every stage; negative counts from the end
-  std::optional<std::int64_t> end_skip;   ///< half-open; negative counts from the end
-  std::string unit = "adu";               ///< of the samples
+  std::int64_t begin_skip = 0;           ///< default of every stage; negative counts from the end
+  std::optional<std::int64_t> end_skip;  ///< half-open; negative counts from the end
+  std::string unit = "adu";              ///< of the samples
   /// Samples are negated, and the image's largest original sample is still to be added to them.
   bool add_maximum = false;
-  std::vector<std::pair<std::string, double>> header;  ///< numeric header cards, for stages that name a keyword
+  std::vector<std::pair<std::string, double>>
+      header;  ///< numeric header cards, for stages that name a keyword
 
   [[nodiscard]] std::int64_t begin_active_col() const { return prescan_cols; }
   [[nodiscard]] std::int64_t end_active_col() const { return n_cols - overscan_cols; }

@@ -8,12 +8,13 @@ namespace skipstream {
 
 /// Bits of the mask plane. 0 means: nothing is known against this pixel.
 namespace mask_bit {
-inline constexpr std::uint32_t no_data = 1U << 0;         ///< every sample is missing; the value is NaN
-inline constexpr std::uint32_t missing_skips = 1U << 1;   ///< some samples are missing and were left out
-inline constexpr std::uint32_t saturated = 1U << 2;       ///< a sample sits at the converter's limit
-inline constexpr std::uint32_t bad_column = 1U << 3;      ///< excluded by mask_columns
-inline constexpr std::uint32_t bad_row = 1U << 4;         ///< excluded by mask_rows
-inline constexpr std::uint32_t no_pedestal = 1U << 5;     ///< too few pixels to estimate the pedestal
+inline constexpr std::uint32_t no_data = 1U << 0;  ///< every sample is missing; the value is NaN
+inline constexpr std::uint32_t missing_skips =
+    1U << 1;                                         ///< some samples are missing and were left out
+inline constexpr std::uint32_t saturated = 1U << 2;  ///< a sample sits at the converter's limit
+inline constexpr std::uint32_t bad_column = 1U << 3;   ///< excluded by mask_columns
+inline constexpr std::uint32_t bad_row = 1U << 4;      ///< excluded by mask_rows
+inline constexpr std::uint32_t no_pedestal = 1U << 5;  ///< too few pixels to estimate the pedestal
 }  // namespace mask_bit
 
 struct MaskName {

@@ -36,10 +36,10 @@ struct TableInfo {
 
 /// What a stage will do, known before the first sample.
 struct StagePlan {
-  std::vector<PlaneInfo> planes;   ///< of the chunks that leave the stage
-  std::int64_t delay_rows = 0;     ///< rows held back because their neighbours are needed
-  std::int64_t state_bytes = 0;    ///< memory held between pushes, at most
-  bool barrier = false;            ///< every row must be observed before the first one leaves
+  std::vector<PlaneInfo> planes;  ///< of the chunks that leave the stage
+  std::int64_t delay_rows = 0;    ///< rows held back because their neighbours are needed
+  std::int64_t state_bytes = 0;   ///< memory held between pushes, at most
+  bool barrier = false;           ///< every row must be observed before the first one leaves
   std::vector<TableInfo> tables;
 };
 

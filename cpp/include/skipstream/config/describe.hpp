@@ -20,7 +20,7 @@ namespace skipstream {
 template <class Config, class T>
 struct Field {
   std::string_view name;
-  T Config::* member;
+  T Config::*member;
   std::string_view doc;
   std::string_view unit_name = "";
   double minimum = -std::numeric_limits<double>::infinity();
@@ -50,14 +50,16 @@ struct Field {
 };
 
 template <class Config, class T>
-constexpr Field<Config, T> field(std::string_view name, T Config::* member, std::string_view doc) {
+constexpr Field<Config, T> field(std::string_view name, T Config::*member, std::string_view doc) {
   return {name, member, doc};
 }
 
 /// An enumeration is a choice when `choice_names(E)` is found beside it: an array of the names of
 /// the enumerators 0, 1, 2, ...
 template <class T>
-concept Choice = std::is_enum_v<T> && requires(T t) { choice_names(t); };
+concept Choice = std::is_enum_v<T> && requires(T t) {
+  choice_names(t);
+};
 
 namespace detail {
 
@@ -65,8 +67,8 @@ namespace detail {
 /// initialise it, and there is no further member that `{}` could initialise.
 template <class Config, class... T>
 consteval bool are_all_members(const std::tuple<Field<Config, T>...>&) {
-  return requires { Config{std::declval<T>()...}; } &&
-         !requires { Config{std::declval<T>()..., {}}; };
+  return requires { Config{std::declval<T>()...}; }
+  &&!requires { Config{std::declval<T>()..., {}}; };
 }
 
 }  // namespace detail
@@ -178,8 +180,9 @@ Value schema_of() {
 template <class Stage>
 Value values_of(const typename Stage::Config& config) {
   Value::Table table;
-  for_each_field<Stage>(
-      [&](const auto& f) { table.push_back({std::string(f.name), to_value(config.*(f.member))}); });
+  for_each_field<Stage>([&](const auto& f) {
+    table.push_back({std::string(f.name), to_value(config.*(f.member))});
+  });
   return table;
 }
 

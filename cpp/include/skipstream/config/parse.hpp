@@ -74,7 +74,8 @@ std::string check_bounds(const F& field, const T& value) {
     return out_of_bounds(static_cast<double>(value), field.minimum, field.minimum_excluded,
                          field.maximum, field.unit_name);
   } else if constexpr (std::is_same_v<T, Quantity>) {
-    if (const auto* number = std::get_if<double>(&value.source)) return check_bounds(field, *number);
+    if (const auto* number = std::get_if<double>(&value.source))
+      return check_bounds(field, *number);
     if (const auto* table = std::get_if<Quantity::ByAmplifier>(&value.source)) {
       for (const auto& [amplifier, number] : *table) {
         if (std::string wrong = check_bounds(field, number); !wrong.empty()) {

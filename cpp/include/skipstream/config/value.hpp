@@ -17,14 +17,15 @@ class Value {
   using Table = std::vector<Entry>;  ///< in the order of the file
 
   Value() = default;
-  Value(bool value) : data_(value) {}                          // NOLINT(google-explicit-constructor)
-  Value(std::int64_t value) : data_(value) {}                  // NOLINT(google-explicit-constructor)
-  Value(double value) : data_(value) {}                        // NOLINT(google-explicit-constructor)
-  Value(std::string value) : data_(std::move(value)) {}        // NOLINT(google-explicit-constructor)
-  Value(std::string_view value) : data_(std::string(value)) {}  // NOLINT(google-explicit-constructor)
-  Value(const char* value) : data_(std::string(value)) {}      // NOLINT(google-explicit-constructor)
-  Value(List value);                                           // NOLINT(google-explicit-constructor)
-  Value(Table value);                                          // NOLINT(google-explicit-constructor)
+  Value(bool value) : data_(value) {}                    // NOLINT(google-explicit-constructor)
+  Value(std::int64_t value) : data_(value) {}            // NOLINT(google-explicit-constructor)
+  Value(double value) : data_(value) {}                  // NOLINT(google-explicit-constructor)
+  Value(std::string value) : data_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Value(std::string_view value)
+      : data_(std::string(value)) {}                       // NOLINT(google-explicit-constructor)
+  Value(const char* value) : data_(std::string(value)) {}  // NOLINT(google-explicit-constructor)
+  Value(List value);                                       // NOLINT(google-explicit-constructor)
+  Value(Table value);                                      // NOLINT(google-explicit-constructor)
 
   [[nodiscard]] bool is_null() const { return std::holds_alternative<std::monostate>(data_); }
   template <class T>

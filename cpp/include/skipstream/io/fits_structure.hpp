@@ -26,9 +26,9 @@ struct FitsHdu {
   std::vector<std::int64_t> axes;  ///< NAXIS1, ...; of the image also where it is tile-compressed
   std::int64_t header_offset = 0;
   std::int64_t data_offset = 0;
-  std::int64_t data_bytes = 0;     ///< without the padding to 2880
-  std::string compression;         ///< ZCMPTYPE, or ""
-  std::vector<FitsCard> cards;     ///< in the order of the file, END left out
+  std::int64_t data_bytes = 0;  ///< without the padding to 2880
+  std::string compression;      ///< ZCMPTYPE, or ""
+  std::vector<FitsCard> cards;  ///< in the order of the file, END left out
   std::vector<std::string> raw_cards;
 };
 

@@ -58,7 +58,7 @@ struct SkipKernels {
   KeyKernels<std::int64_t> int64;
   RealKernels<float, std::int32_t> float32;
   RealKernels<double, std::int64_t> float64;
-  /// Sum of `n` 32-bit words as they lie in memory; n < 2^32.
+  /// Sum of `n` < 2^32 big-endian words of 32 bits.
   std::uint64_t (*word_sum)(const std::byte* words, std::int64_t n);
 };
 

@@ -20,16 +20,16 @@
 namespace skipstream {
 
 struct PipelineOptions {
-  std::size_t n_threads = 1;          ///< that share the reduction of the skips
-  std::int64_t chunk_rows = 0;        ///< rows that travel together; 0: as many as fit the cache
-  std::int64_t spool_bytes = 8 << 20; ///< memory of a barrier before it goes to a temporary file
+  std::size_t n_threads = 1;           ///< that share the reduction of the skips
+  std::int64_t chunk_rows = 0;         ///< rows that travel together; 0: as many as fit the cache
+  std::int64_t spool_bytes = 8 << 20;  ///< memory of a barrier before it goes to a temporary file
   std::string spool_folder = "/tmp";
 };
 
 struct PlannedStage {
   std::optional<std::size_t> number;  ///< in the configuration; none: added by the pipeline
   std::string name;
-  std::vector<PlaneInfo> planes;      ///< that leave it; empty for stages on samples
+  std::vector<PlaneInfo> planes;  ///< that leave it; empty for stages on samples
   std::int64_t delay_rows = 0;
   std::int64_t state_bytes = 0;
   bool barrier = false;
@@ -51,9 +51,9 @@ struct PipelinePlan {
 /// The finished or growing rows of one table.
 struct PipelineTable {
   TableInfo info;
-  std::size_t step = 0;      ///< pixel step that fills it
-  std::size_t index = 0;     ///< its number in that step's plan
-  LargeVector<Cell> cells;   ///< (n_rows, n_columns)
+  std::size_t step = 0;     ///< pixel step that fills it
+  std::size_t index = 0;    ///< its number in that step's plan
+  LargeVector<Cell> cells;  ///< (n_rows, n_columns)
 };
 
 /// All stages of one image. Rows go in with `push` or `run`; pixel rows come out at the taps and
@@ -111,9 +111,10 @@ class Pipeline {
   bool in_order_ = false;  ///< a sample stage needs the rows one after another
   bool finished_ = false;
   std::vector<PlaneInfo> reduced_planes_;
-  std::vector<std::unique_ptr<PixelLink>> links_;  ///< link i leaves pixel step i-1; 0 the reduction
+  std::vector<std::unique_ptr<PixelLink>>
+      links_;  ///< link i leaves pixel step i-1; 0 the reduction
   std::vector<std::unique_ptr<SampleLink>> sample_links_;
-  std::vector<std::unique_ptr<Spool>> spools_;     ///< one per pixel step; null: no barrier
+  std::vector<std::unique_ptr<Spool>> spools_;  ///< one per pixel step; null: no barrier
   std::vector<PipelineTable> tables_;
   std::vector<Buffer> buffers_;
   std::vector<std::byte*> read_scratch_;

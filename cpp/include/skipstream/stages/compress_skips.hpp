@@ -65,6 +65,9 @@ class CompressSkips {
 
   explicit CompressSkips(Config config, ForeignStatistics foreign = {});
 
+  /// Throws ConfigError for the first statistic that neither the library nor `foreign` knows.
+  void check_statistics() const;
+
   /// Whether the library itself computes a statistic of that name.
   static bool knows(const std::string& statistic);
 
@@ -118,7 +121,7 @@ class CompressSkips {
   template <class Real, class Key>
   struct Reals;
 
-  [[nodiscard]] Statistic parse(const std::string& name) const;
+  Statistic parse(const std::string& name) const;
   void resolve_range(const ImageInfo& image);
   [[nodiscard]] std::int64_t scratch_samples() const;
   template <class Source>

@@ -16,7 +16,8 @@ namespace skipstream {
 class CorrectLeach : public SampleStage {
  public:
   static constexpr StageTitle title{
-      "correct_leach", "Move every sample back by the few places that a Leach controller delays it."};
+      "correct_leach",
+      "Move every sample back by the few places that a Leach controller delays it."};
   struct Config {
     std::int64_t shift = 2;
   };
@@ -41,9 +42,9 @@ class CorrectLeach : public SampleStage {
   Config config_;
   std::size_t row_bytes_ = 0;
   std::size_t shift_bytes_ = 0;
-  std::int64_t n_rows_ = 0;            ///< seen so far
-  std::vector<std::byte> held_;        ///< the last row seen, then the samples that follow it
-  std::vector<std::byte> first_;       ///< the first samples of the image
+  std::int64_t n_rows_ = 0;       ///< seen so far
+  std::vector<std::byte> held_;   ///< the last row seen, then the samples that follow it
+  std::vector<std::byte> first_;  ///< the first samples of the image
 };
 
 }  // namespace skipstream

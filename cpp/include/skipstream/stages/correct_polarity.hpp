@@ -50,8 +50,8 @@ class CorrectPolarity : public SampleStage {
   Config config_;
 };
 
-/// Adds the image's largest original sample to pixels whose samples were negated; the second half of
-/// `correct_polarity` with method max, placed behind the reduction by the pipeline.
+/// Adds the image's largest original sample to pixels whose samples were negated; the second half
+/// of `correct_polarity` with method max, placed behind the reduction by the pipeline.
 class AddMaximum : public PixelStage {
  public:
   /// Planes from `n_planes_kept` on were computed for this stage only, and end here.

@@ -20,8 +20,8 @@ class MaskRows : public PixelStage {
   };
   static constexpr auto describe() {
     using C = Config;
-    return std::tuple(field("rows", &C::rows,
-                            "Indices from 0, each alone or as [first, last], both included."));
+    return std::tuple(
+        field("rows", &C::rows, "Indices from 0, each alone or as [first, last], both included."));
   }
 
   explicit MaskRows(Config config) : config_(std::move(config)) {}

@@ -114,9 +114,9 @@ class SubtractPedestal : public PixelStage {
   Config config_;
   std::vector<PlaneInfo> planes_;
   std::int64_t n_cols_ = 0;
-  std::vector<std::uint8_t> in_region_;  ///< per column
+  std::vector<std::uint8_t> in_region_;    ///< per column
   std::vector<std::uint8_t> skipped_row_;  ///< of the group that is observed
-  std::vector<double> values_;           ///< of the region of one group, or of one column
+  std::vector<double> values_;             ///< of the region of one group, or of one column
   std::vector<double> work_;
   std::vector<double> bins_;
 
@@ -129,10 +129,10 @@ class SubtractPedestal : public PixelStage {
 
   // What the barrier gathers.
   bool keep_values_ = false;
-  std::vector<Pedestal> row_pedestals_;   ///< per group
-  std::vector<double> column_values_;     ///< (n_rows, n_cols), NaN: left out
+  std::vector<Pedestal> row_pedestals_;  ///< per group
+  std::vector<double> column_values_;    ///< (n_rows, n_cols), NaN: left out
   std::vector<double> column_sums_;
-  std::vector<double> column_shifts_;     ///< first value of each column
+  std::vector<double> column_shifts_;  ///< first value of each column
   std::vector<std::int64_t> column_counts_;
   std::vector<Pedestal> column_pedestals_;
 
