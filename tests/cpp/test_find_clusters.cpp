@@ -716,7 +716,7 @@ double row_sigma(std::vector<double> values) {
   };
   const double middle = median();
   for (auto& value : values) value = std::fabs(value - middle);
-  return 1.4826 * median();
+  return 1.482602218505602 * median();
 }
 
 void noise_is_measured_in_the_overscan() {
