@@ -383,6 +383,12 @@ struct CompressSkips::Integers {
     double result = 0;
     if (is_far) {
       result = static_cast<double>(far_squares / static_cast<long double>(pixel.n - ddof));
+    } else if (squares < (Int128{1} << 40) && pixel.n < (1 << 20)) {
+      // The usual case in 64 bits: |sum of d| <= n 2^20, as each d^2 is within the squares.
+      const auto shifted = static_cast<std::int64_t>(sum - Int128{pixel.n} * centre);
+      const std::int64_t numerator =
+          pixel.n * static_cast<std::int64_t>(squares) - shifted * shifted;
+      result = divide(numerator, pixel.n * (pixel.n - ddof));
     } else {
       // Exact: with |d| <= 2^40 and n <= 2^22 both products stay below 2^125.
       const Int128 n = pixel.n;

@@ -15,13 +15,8 @@ inline int bit_width(UInt128 x) noexcept {
                                     : std::bit_width(static_cast<std::uint64_t>(x)));
 }
 
-/// numerator / denominator, rounded once. The denominator is positive and below 2^62.
-inline double divide(Int128 numerator, std::int64_t denominator) noexcept {
-  constexpr std::int64_t exact = std::int64_t{1} << 53;
-  if (numerator >= -exact && numerator <= exact && denominator <= exact) {
-    return static_cast<double>(static_cast<std::int64_t>(numerator)) /
-           static_cast<double>(denominator);
-  }
+/// What `divide` does where a double does not hold the numerator.
+[[gnu::noinline]] inline double divide_large(Int128 numerator, std::int64_t denominator) noexcept {
   const bool negative = numerator < 0;
   const UInt128 n = negative ? -static_cast<UInt128>(numerator) : static_cast<UInt128>(numerator);
   const auto d = static_cast<UInt128>(denominator);
@@ -38,6 +33,16 @@ inline double divide(Int128 numerator, std::int64_t denominator) noexcept {
   if (rest != 0) quotient |= 1;
   const double value = std::ldexp(static_cast<double>(quotient), shift > 0 ? -shift : 0);
   return negative ? -value : value;
+}
+
+/// numerator / denominator, rounded once. The denominator is positive and below 2^62.
+inline double divide(Int128 numerator, std::int64_t denominator) noexcept {
+  constexpr std::int64_t exact = std::int64_t{1} << 53;
+  const auto low = static_cast<std::int64_t>(numerator);
+  if (low == numerator && low >= -exact && low <= exact && denominator <= exact) {
+    return static_cast<double>(low) / static_cast<double>(denominator);
+  }
+  return divide_large(numerator, denominator);
 }
 
 }  // namespace skipstream::kernels
