@@ -23,10 +23,8 @@ namespace {
 class TableSink : public StageOutput {
  public:
   void push(PixelChunk& /*chunk*/) override {}
-  void append(std::size_t /*table*/, std::span<const Cell> rows) override {
-    cells.insert(cells.end(), rows.begin(), rows.end());
-  }
-  LargeVector<Cell> cells;
+  void append(std::size_t /*table*/, std::span<const Cell> rows) override { cells.append(rows); }
+  GrowingArray<Cell> cells;
 };
 
 double now_ms() {
@@ -68,7 +66,7 @@ int main(int argc, char** argv) {
     }
     stage.finish(sink);
     const double middle = now_ms();
-    stage.complete_table(0, sink.cells);
+    stage.complete_table(0, {sink.cells.data(), sink.cells.size()});
     times.push_back({middle - start, now_ms() - middle});
     n_clusters = sink.cells.size() / plan.tables[0].columns.size();
   }

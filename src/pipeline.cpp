@@ -140,6 +140,7 @@ class PyPipeline {
       for (const std::size_t number : taps) add_tap(number, on_rows.cast<py::function>());
     }
     taken_.resize(pipeline_->tables().size(), 0);
+    tables_.resize(pipeline_->tables().size());
   }
 
   [[nodiscard]] py::dict plan() const { return plan_; }
@@ -184,18 +185,33 @@ class PyPipeline {
   void finish() {
     const py::gil_scoped_release release;
     pipeline_->finish();
+    finished_ = true;
   }
 
+  /// The rows that were added since the last call.
   py::object take_rows(const std::string& name) {
     const auto t = find_table(name);
-    const auto& table = pipeline_->tables()[t];
-    const std::size_t begin = taken_[t];
-    taken_[t] = table.cells.size();
-    return rows(table, begin);
+    const auto all = rows(t);
+    const auto begin = static_cast<py::ssize_t>(taken_[t]);
+    taken_[t] = py::len(all);
+    const py::slice fresh(begin, static_cast<py::ssize_t>(taken_[t]), 1);
+    return py::object(all[fresh]).attr("copy")();
   }
 
-  [[nodiscard]] py::object table(const std::string& name) const {
-    return rows(pipeline_->tables()[find_table(name)], 0);
+  py::object table(const std::string& name) {
+    const auto t = find_table(name);
+    if (!finished_) return rows(t).attr("copy")();
+    if (!tables_[t]) {
+      // NumPy gets the memory itself: a table may be larger than all the rest.
+      const std::size_t n = n_rows(t);
+      auto cells = std::make_unique<GrowingArray<Cell>>(pipeline_->release_cells(t));
+      Cell* data = cells->data();
+      const py::capsule owner(cells.release(), [](void* memory) {
+        delete static_cast<GrowingArray<Cell>*>(memory);  // NOLINT(*-owning-memory)
+      });
+      tables_[t] = array_of(t, n, data, owner);
+    }
+    return tables_[t];
   }
 
   [[nodiscard]] py::list tables() const {
@@ -267,28 +283,35 @@ class PyPipeline {
     throw ConfigError("no table " + unknown_name(name, known));
   }
 
-  /// Rows from cell `begin` on, as a structured array.
-  [[nodiscard]] static py::object rows(const PipelineTable& table, std::size_t begin) {
+  [[nodiscard]] std::size_t n_rows(std::size_t t) const {
+    const auto& table = pipeline_->tables()[t];
+    return table.cells.size() / table.info.columns.size();
+  }
+
+  /// The rows so far; a view, which the next push may leave without memory.
+  [[nodiscard]] py::object rows(std::size_t t) const {
+    if (tables_[t]) return tables_[t];
+    return array_of(t, n_rows(t), pipeline_->tables()[t].cells.data(), py::none());
+  }
+
+  [[nodiscard]] py::array array_of(std::size_t t, std::size_t n, const Cell* cells,
+                                   const py::object& owner) const {
     py::list fields;
-    for (const auto& column : table.info.columns) {
+    for (const auto& column : pipeline_->tables()[t].info.columns) {
       fields.append(py::make_tuple(column.name, column.type == CellType::integer ? "<i8" : "<f8"));
     }
     const auto type = py::dtype::from_args(fields);
-    const auto n =
-        static_cast<py::ssize_t>((table.cells.size() - begin) / table.info.columns.size());
-    py::array result(type, std::vector<py::ssize_t>{n});
-    if (n > 0) {
-      std::memcpy(result.mutable_data(), table.cells.data() + begin,
-                  (table.cells.size() - begin) * sizeof(Cell));
-    }
-    return result;
+    const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(n)};
+    return n == 0 ? py::array(type, shape) : py::array(type, shape, cells, owner);
   }
 
   ImageInfo image_;
   std::unique_ptr<Pipeline> pipeline_;
   py::dict plan_;
   py::object on_rows_;
-  std::vector<std::size_t> taken_;
+  std::vector<std::size_t> taken_;  ///< rows
+  std::vector<py::object> tables_;  ///< those that NumPy has taken over
+  bool finished_ = false;
 };
 
 ImageInfo make_image(std::int64_t n_cols, std::int64_t n_skips, const std::string& dtype,

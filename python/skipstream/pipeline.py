@@ -349,6 +349,7 @@ def find_clusters(
     connectivity: Literal[4, 8] = 8,
     mask: ArrayLike | None = None,
     unit: str = "electron",
+    threads: int | None = None,
     **parameters: Any,
 ) -> NDArray[np.void]:
     """Find connected pixels above a threshold that hold at least one pixel above a seed.
@@ -367,6 +368,9 @@ def find_clusters(
         ``(n_rows, n_cols)``; pixels where it is true belong to no cluster.
     unit
         Unit of the image; ``energy_kev`` is NaN unless it is ``"electron"``.
+    threads
+        One finds the clusters, the others convert the next rows meanwhile. Default: the number
+        of cores. The result does not depend on it.
     **parameters
         Further parameters of :class:`skipstream.FindClusters`: ``min_pixels``, ...
 
@@ -414,6 +418,7 @@ def find_clusters(
             n_rows=array.shape[0],
             unit=unit,
         ),
+        threads=threads or os.cpu_count() or 1,
     )
     pipeline.push(array)
     pipeline.finish()

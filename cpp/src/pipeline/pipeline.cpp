@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "skipstream/base/error.hpp"
+#include "skipstream/kernels/groups.hpp"
 
 namespace skipstream {
 
@@ -67,7 +68,7 @@ class Pipeline::PixelLink : public StageOutput {
   void append(std::size_t table, std::span<const Cell> cells) override {
     for (auto& known : pipeline_.tables_) {
       if (known.step + 1 == next_ && known.index == table) {
-        known.cells.insert(known.cells.end(), cells.begin(), cells.end());
+        known.cells.append(cells);
       }
     }
   }
@@ -206,6 +207,8 @@ void Pipeline::begin_buffers(const ImageInfo& image) {
   if (n_threads > 1) {
     block_pixels_ = std::min(block_pixels_, (chunk_pixels + 4 * n_threads - 1) / (4 * n_threads));
   }
+  // Whole groups: pixels beyond the last whole group are reduced more slowly.
+  if (block_pixels_ > kernels::group_pixels) block_pixels_ -= block_pixels_ % kernels::group_pixels;
   block_pixels_ = std::min(block_pixels_, chunk_pixels);
 
   const std::size_t n_buffers = n_threads > 1 ? 2 : 1;
@@ -358,7 +361,8 @@ void Pipeline::finish() {
     stage.finish(link);
   }
   for (auto& table : tables_) {
-    chain_.pixel_steps[table.step].stage->complete_table(table.index, table.cells);
+    chain_.pixel_steps[table.step].stage->complete_table(table.index,
+                                                         {table.cells.data(), table.cells.size()});
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -13,10 +14,12 @@
 #include "skipstream/base/mask.hpp"
 #include "skipstream/kernels/dispatch.hpp"
 #include "skipstream/kernels/exact.hpp"
+#include "skipstream/kernels/groups.hpp"
 
 namespace skipstream {
 
 using kernels::divide;
+using kernels::group_pixels;
 using kernels::Int128;
 
 namespace {
@@ -24,6 +27,16 @@ namespace {
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 constexpr std::int64_t single_block = 1024;
+
+/// Larger groups leave the second-level cache, where passes over single pixels are faster.
+constexpr std::int64_t max_group_bytes = 1 << 18;
+/// Fewer pixels than this are reduced one by one.
+constexpr std::int64_t min_group_pixels = 3;
+
+/// One number for each pixel of a group.
+using PerPixel = std::array<double, group_pixels>;
+template <class T>
+using PerPixelOf = std::array<T, group_pixels>;
 
 constexpr std::array<std::string_view, 16> statistic_names{
     "mean", "median", "std",      "var",          "min",          "max",   "ptp",  "sum",
@@ -204,6 +217,32 @@ double interpolate(double a, double b, double part) noexcept {
   return part >= 0.5 ? b - (b - a) * (1 - part) : a + (b - a) * part;
 }
 
+/// Where quantile(q) of n values lies among their keys, which fall where the values rise if the
+/// scale is negative.
+struct QuantilePlace {
+  double part;        ///< of the way from one value to the next
+  std::int64_t rank;  ///< of the lower key
+  bool pair;          ///< the next key is needed, too
+  double deviation;   ///< about where a normal distribution has it, in sigma
+
+  QuantilePlace(double q, std::int64_t n, bool falls) {
+    const double place = q * static_cast<double>(n - 1);
+    const auto below = static_cast<std::int64_t>(place);
+    part = place - static_cast<double>(below);
+    pair = part > 0;
+    rank = falls ? n - 1 - below - (pair ? 1 : 0) : below;
+    // Tukey's lambda comes near enough to the normal distribution for a first guess.
+    const double p = (static_cast<double>(rank) + (pair ? 1.0 : 0.5)) / static_cast<double>(n);
+    deviation = 4.91 * (std::pow(p, 0.14) - std::pow(1 - p, 0.14));
+  }
+};
+
+/// How far apart the samples of a normal distribution lie there, in sigma.
+double sigma_per_sample(double deviation, std::int64_t n) noexcept {
+  const double rarity = deviation == 0 ? 1.0 : std::exp(deviation * deviation / 2);
+  return 2.5066282746310002 * rarity / static_cast<double>(n);
+}
+
 }  // namespace
 
 /// Integer samples: sums are exact.
@@ -217,7 +256,7 @@ struct CompressSkips::Integers {
   const kernels::KeyKernels<Key>& kernel = own_kernel(table);
   Key* keys;
   Key* work;
-  double* deviations;
+  Key* deviations;
   // Of the pixel in hand:
   Keys<Key> pixel{};
   Int128 sum = 0;
@@ -226,6 +265,11 @@ struct CompressSkips::Integers {
   bool is_far = false;
   long double far_squares = 0;
   Guess guess;
+  Key ends[2] = {};  ///< of a pixel of a group: the first sample and the last
+  bool has_low_limit = true;
+  bool has_high_limit = true;
+  Key low_limit = 0;
+  Key high_limit = 0;
 
   static const kernels::KeyKernels<Key>& own_kernel(const kernels::SkipKernels& kernels) {
     if constexpr (sizeof(Key) == 2) return kernels.int16;
@@ -238,7 +282,9 @@ struct CompressSkips::Integers {
     const auto n = static_cast<std::size_t>(owner.scratch_samples());
     keys = reinterpret_cast<Key*>(scratch);
     work = keys + n;
-    deviations = reinterpret_cast<double*>(scratch + 2 * n * sizeof(std::int64_t));
+    deviations = work + n;
+    set_limits();
+    group.keys = reinterpret_cast<Key*>(scratch + owner.group_offset_);
   }
 
   /// Decodes a pixel. Returns its mask bits.
@@ -317,17 +363,33 @@ struct CompressSkips::Integers {
     return n_valid;
   }
 
-  [[nodiscard]] bool is_saturated() const {
-    if (stage.config_.saturation) {
-      return std::max(value(pixel.smallest), value(pixel.largest)) >= *stage.config_.saturation;
-    }
+  [[nodiscard]] bool is_saturated() const { return is_saturated(pixel.smallest, pixel.largest); }
+  [[nodiscard]] bool is_saturated(Key smallest, Key largest) const {
+    return (has_low_limit & (smallest <= low_limit)) | (has_high_limit & (largest >= high_limit));
+  }
+
+  /// The keys at which a pixel counts as saturated.
+  void set_limits() {
+    using Limits = std::numeric_limits<Key>;
     const SampleFormat& format = stage.format_;
+    low_limit = Limits::min();
+    high_limit = Limits::max();
     if (format.n_bytes == 1) {
-      return format.is_unsigned ? pixel.smallest == 0 || pixel.largest == 255
-                                : pixel.smallest == -128 || pixel.largest == 127;
+      low_limit = static_cast<Key>(format.is_unsigned ? 0 : -128);
+      high_limit = static_cast<Key>(format.is_unsigned ? 255 : 127);
     }
-    return pixel.smallest == std::numeric_limits<Key>::min() ||
-           pixel.largest == std::numeric_limits<Key>::max();
+    if (!stage.config_.saturation) return;
+    const double limit = *stage.config_.saturation;
+    has_low_limit = falls() && value(Limits::min()) >= limit;
+    has_high_limit = !falls() && value(Limits::max()) >= limit;
+    // The value grows, or falls, with the key: halve the range that has the first one beyond.
+    Int128 inside = has_low_limit ? Int128{Limits::max()} + 1 : Int128{Limits::min()} - 1;
+    Int128 beyond = has_low_limit ? Limits::min() : Limits::max();
+    while (std::max(inside, beyond) - std::min(inside, beyond) > 1) {
+      const Int128 middle = (inside + beyond) >> 1;
+      (value(static_cast<Key>(middle)) >= limit ? beyond : inside) = middle;
+    }
+    (has_low_limit ? low_limit : high_limit) = static_cast<Key>(beyond);
   }
 
   [[nodiscard]] double value(Key key) const { return affine.location(Int128{key}, 1); }
@@ -379,6 +441,11 @@ struct CompressSkips::Integers {
   }
 
   [[nodiscard]] double variance(std::int64_t ddof) const {
+    const double result = key_variance(ddof);
+    return affine.whole ? result : affine.scale * affine.scale * result;
+  }
+
+  [[nodiscard]] double key_variance(std::int64_t ddof) const {
     if (pixel.n <= ddof) return nan;
     double result = 0;
     if (is_far) {
@@ -395,11 +462,20 @@ struct CompressSkips::Integers {
       const Int128 shifted = sum - n * centre;
       result = divide(n * squares - shifted * shifted, pixel.n * (pixel.n - ddof));
     }
-    return affine.whole ? result : affine.scale * affine.scale * result;
+    return result;
   }
 
   [[nodiscard]] double rms() const {
-    if (!affine.whole || is_far) {
+    if (affine.whole && is_far) {
+      // Not of a group: the keys are at hand.
+      long double total = 0;
+      for (std::int64_t i = 0; i < pixel.n; ++i) {
+        const Int128 x = (falls() ? -Int128{1} : Int128{1}) * pixel.keys[i] + affine.whole_zero;
+        total += static_cast<long double>(x) * static_cast<long double>(x);
+      }
+      return std::sqrt(static_cast<double>(total / static_cast<long double>(pixel.n)));
+    }
+    if (!affine.whole) {
       const double m = affine.location(sum, pixel.n);
       return std::sqrt(variance(0) + m * m);
     }
@@ -422,6 +498,167 @@ struct CompressSkips::Integers {
     return std::sqrt(divide(total, pixel.n));
   }
 
+  // The pixels of a group, side by side:
+  kernels::Group<Key> group{};
+  PerPixelOf<std::int64_t> group_centres{};
+  PerPixelOf<std::int64_t> group_sums{};  ///< around the centres
+  PerPixelOf<std::int64_t> group_squares{};
+  PerPixel group_means{};      ///< of the keys
+  PerPixel group_variances{};  ///< of the keys, ddof 0
+  PerPixel group_sigmas{};     ///< their roots
+  PerPixelOf<Key> group_first{};
+  PerPixelOf<Key> group_last{};
+
+  static constexpr bool has_groups = !wide;
+
+  static const kernels::GroupKernels<Key>& group_kernel() {
+    const auto& all = kernels::group_kernels();
+    if constexpr (sizeof(Key) == 2) {
+      return all.int16;
+    } else {
+      return all.int32;
+    }
+  }
+
+  /// Decodes a group and writes its mask. Returns a bit for each pixel that must be reduced alone.
+  std::uint32_t load_group(const std::byte* samples, std::int64_t step, std::int64_t n_pixels,
+                           std::uint32_t* mask) {
+    const SampleFormat& format = stage.format_;
+    const Key flip = format.is_unsigned ? std::numeric_limits<Key>::min() : Key{0};
+    pixel.n = group.n_samples = stage.n_used_skips();
+    group_kernel().load(samples, step, n_pixels, format.big_endian, flip, group);
+    std::uint32_t alone = 0;
+    if (format.blank && blank_key() >= std::numeric_limits<Key>::min() &&
+        blank_key() <= std::numeric_limits<Key>::max()) {
+      alone = group_kernel().find(group, static_cast<Key>(blank_key()));
+    }
+    for (std::size_t p = 0; p < static_cast<std::size_t>(n_pixels); ++p) {
+      const bool saturated = is_saturated(group.smallest[p], group.largest[p]);
+      mask[p] = saturated ? mask_bit::saturated : 0;
+    }
+    if (stage.wants_ends_) {
+      for (std::size_t p = 0; p < static_cast<std::size_t>(n_pixels); ++p) {
+        const std::byte* first = samples + static_cast<std::int64_t>(p) * step;
+        const std::byte* last = first + (pixel.n - 1) * format.n_bytes;
+        kernel.decode(first, 1, format.big_endian, flip, &group_first[p]);
+        kernel.decode(last, 1, format.big_endian, flip, &group_last[p]);
+      }
+    }
+    if (!stage.wants_sums_) return alone;
+    if (!group_kernel().moments(group, group_centres.data(), group_sums.data(),
+                                group_squares.data())) {
+      return ~std::uint32_t{0};
+    }
+    const auto& all = kernels::group_kernels();
+    all.means(group_sums.data(), group_centres.data(), pixel.n, 1, 0, group_means.data());
+    if (!all.variances(group_sums.data(), group_squares.data(), pixel.n, 0,
+                       group_variances.data())) {
+      each_of_group(group_variances, [this] { return key_variance(0); });
+    }
+    group_sigmas = group_variances;
+    all.roots(group_sigmas.data());
+    return alone;
+  }
+
+  /// Makes pixel `p` of the group the one in hand.
+  void take(std::size_t p) {
+    pixel.smallest = group.smallest[p];
+    pixel.largest = group.largest[p];
+    centre = static_cast<Key>(group_centres[p]);
+    sum = Int128{group_sums[p]} + Int128{pixel.n} * centre;
+    squares = group_squares[p];
+    is_far = false;
+    ends[0] = group_first[p];
+    ends[1] = group_last[p];
+    pixel.keys = ends;
+  }
+
+  void means_of_group(PerPixel& result) {
+    // Exact in 64 bits: keys of 32 bits at most, 2^14 samples, a zero below 2^40.
+    const bool exact = affine.whole && std::abs(affine.zero) < 0x1p40;
+    const std::int64_t sign = exact && falls() ? -1 : 1;
+    const std::int64_t zero = exact ? static_cast<std::int64_t>(affine.zero) : 0;
+    const bool done = kernels::group_kernels().means(group_sums.data(), group_centres.data(),
+                                                     pixel.n, sign, zero, result.data());
+    if ((affine.whole && !exact) || !done) {
+      each_of_group(result, [this] { return mean(); });
+    } else if (!affine.whole) {
+      for (double& value : result) value = affine.location(value);
+    }
+  }
+
+  void variances_of_group(PerPixel& result, std::int64_t ddof) {
+    if (pixel.n <= ddof) {
+      result.fill(nan);
+    } else if (ddof == 0) {
+      result = group_variances;
+    } else if (!kernels::group_kernels().variances(group_sums.data(), group_squares.data(), pixel.n,
+                                                   ddof, result.data())) {
+      each_of_group(result, [&] { return key_variance(ddof); });
+    }
+    if (affine.whole) return;
+    for (double& value : result) value = affine.scale * affine.scale * value;
+  }
+
+  void deviations_of_group(PerPixel& result, std::int64_t ddof) {
+    if (ddof == 0 && affine.whole) {
+      result = group_sigmas;
+      return;
+    }
+    variances_of_group(result, ddof);
+    kernels::group_kernels().roots(result.data());
+  }
+
+  void search_group(std::int64_t rank, bool pair, double deviation, PerPixelOf<Key>& lower,
+                    PerPixelOf<Key>& upper) {
+    kernels::Search search;
+    search.rank = rank;
+    search.pair = pair;
+    search.mean = group_means.data();
+    search.sigma = group_sigmas.data();
+    search.place = deviation;
+    search.sigma_per_sample = sigma_per_sample(deviation, pixel.n);
+    group_kernel().select(group, search, lower.data(), upper.data());
+  }
+
+  void medians_of_group(PerPixel& result) {
+    PerPixelOf<Key> a;
+    PerPixelOf<Key> b;
+    search_group((pixel.n - 1) / 2, pixel.n % 2 == 0, 0.0, a, b);
+    if (std::abs(affine.zero) < 0x1p40 || !affine.whole) {
+      // Half of a sum of two keys, and a whole zero added to it, are exact.
+      for (std::size_t p = 0; p < group_pixels; ++p) {
+        const double middle = (static_cast<double>(a[p]) + static_cast<double>(b[p])) * 0.5;
+        result[p] = affine.scale * middle + affine.zero;
+      }
+      return;
+    }
+    for (std::size_t p = 0; p < group_pixels; ++p) {
+      result[p] = affine.location(Int128{a[p]} + b[p], 2);
+    }
+  }
+
+  void quantiles_of_group(PerPixel& result, double q) {
+    const QuantilePlace place(q, pixel.n, falls());
+    PerPixelOf<Key> a;
+    PerPixelOf<Key> b;
+    search_group(place.rank, place.pair, place.deviation, a, b);
+    for (std::size_t p = 0; p < group_pixels; ++p) result[p] = between(a[p], b[p], place);
+  }
+
+  [[nodiscard]] double between(Key a, Key b, const QuantilePlace& place) const {
+    return falls() ? interpolate(value(b), value(a), place.part)
+                   : interpolate(value(a), value(b), place.part);
+  }
+
+  template <class Function>
+  void each_of_group(PerPixel& result, Function function) {
+    for (std::size_t p = 0; p < group_pixels; ++p) {
+      take(p);
+      result[p] = function();
+    }
+  }
+
   [[nodiscard]] double mean() const { return affine.location(sum, pixel.n); }
   [[nodiscard]] double total() const {
     if (!affine.whole) {
@@ -435,7 +672,9 @@ struct CompressSkips::Integers {
     return std::abs(affine.scale) * divide(Int128{pixel.largest} - pixel.smallest, 1);
   }
   [[nodiscard]] double first() const { return value(pixel.keys[0]); }
-  [[nodiscard]] double last() const { return value(pixel.keys[pixel.n - 1]); }
+  [[nodiscard]] double last() const {
+    return value(pixel.keys == ends ? ends[1] : pixel.keys[pixel.n - 1]);
+  }
 
   [[nodiscard]] double median() {
     const auto [a, b] = middle_pair(kernel, pixel, guess, work);
@@ -443,30 +682,36 @@ struct CompressSkips::Integers {
   }
 
   [[nodiscard]] double quantile(double q) {
-    if (falls()) q = 1 - q;
-    const double place = q * static_cast<double>(pixel.n - 1);
-    const double below = std::floor(place);
-    const Guess there{guess.centre + (q - 0.5) * 2.5 * guess.sigma, guess.sigma};
-    const auto found = select(kernel, pixel, static_cast<std::int64_t>(below), there, work);
-    return interpolate(value(found.key), value(found.next), place - below);
+    const QuantilePlace place(q, pixel.n, falls());
+    const Guess there{guess.centre + place.deviation * guess.sigma, guess.sigma};
+    const auto found = select(kernel, pixel, place.rank, there, work);
+    return between(found.key, place.pair ? found.next : found.key, place);
   }
 
+  /// Deviations are keys again: whole numbers from the middle key, or from the two around it.
   [[nodiscard]] double mad() {
+    using Word = std::make_unsigned_t<Key>;
     const auto [a, b] = middle_pair(kernel, pixel, guess, work);
-    if constexpr (!wide) {
-      // Twice the deviations are whole, and a double holds them.
-      const double twice = static_cast<double>(a) + static_cast<double>(b);
-      for (std::int64_t i = 0; i < pixel.n; ++i) {
-        deviations[i] = std::abs(2 * static_cast<double>(pixel.keys[i]) - twice);
-      }
-      return std::abs(affine.scale) * (median_in_place(deviations, pixel.n) / 2);
-    } else {
-      const double centre_value = affine.location(Int128{a} + b, 2);
-      for (std::int64_t i = 0; i < pixel.n; ++i) {
-        deviations[i] = std::abs(value(pixel.keys[i]) - centre_value);
-      }
-      return median_in_place(deviations, pixel.n);
+    const auto gap = static_cast<Word>(static_cast<Word>(b) - static_cast<Word>(a));
+    const auto below = static_cast<Key>(static_cast<Word>(a) + gap / 2);
+    const auto above = static_cast<Key>(static_cast<Word>(below) + gap % 2);
+    Keys<Key> away{deviations, pixel.n, std::numeric_limits<Key>::max(),
+                   std::numeric_limits<Key>::min()};
+    constexpr Word flip = Word{1} << (8 * sizeof(Key) - 1);
+    for (std::int64_t i = 0; i < pixel.n; ++i) {
+      const Key key = pixel.keys[i];
+      const auto from = static_cast<Word>(key > below ? key : below);
+      const auto to = static_cast<Word>(key > below ? above : key);
+      const auto deviation = static_cast<Key>(static_cast<Word>(from - to) ^ flip);
+      deviations[i] = deviation;
+      away.smallest = std::min(away.smallest, deviation);
+      away.largest = std::max(away.largest, deviation);
     }
+    pad(deviations, pixel.n);
+    const Guess there{std::numeric_limits<Key>::min() + 0.6745 * guess.sigma, 0.6 * guess.sigma};
+    const auto [c, d] = middle_pair(kernel, away, there, work);
+    const Int128 twice = Int128{c} + d - 2 * Int128{std::numeric_limits<Key>::min()} + gap % 2;
+    return std::abs(affine.scale) * divide(twice, 2);
   }
 
   [[nodiscard]] double trimmed_mean(double fraction) {
@@ -475,40 +720,54 @@ struct CompressSkips::Integers {
     const auto high = select(kernel, pixel, pixel.n - 1 - cut, guess, work);
     const std::int64_t n_kept = pixel.n - 2 * cut;
     if (low.key == high.key) return value(low.key);
-    Int128 inside = 0;
+    std::conditional_t<wide, Int128, std::int64_t> inside = 0;
     std::int64_t n_inside = 0;
     for (std::int64_t i = 0; i < pixel.n; ++i) {
-      const bool in = pixel.keys[i] > low.key && pixel.keys[i] < high.key;
-      inside += in ? Int128{pixel.keys[i]} : Int128{0};
+      const Key key = pixel.keys[i];
+      const bool in = (key > low.key) & (key < high.key);
+      inside += in ? key : Key{0};
       n_inside += in ? 1 : 0;
     }
     const std::int64_t n_low = low.n_at_or_below - cut;
     const std::int64_t n_high = n_kept - n_inside - n_low;
-    return affine.location(inside + Int128{low.key} * n_low + Int128{high.key} * n_high, n_kept);
+    return affine.location(Int128{inside} + Int128{low.key} * n_low + Int128{high.key} * n_high,
+                           n_kept);
   }
 
   [[nodiscard]] double clipped_mean(double n_sigma, std::int64_t n_iterations) const {
+    const bool near = !wide && Int128{pixel.largest} - pixel.smallest < (1 << 24) &&
+                      pixel.n < (std::int64_t{1} << 14);
+    return near ? clipped_mean_as<std::int64_t, std::int64_t>(n_sigma, n_iterations)
+                : clipped_mean_as<Int128, long double>(n_sigma, n_iterations);
+  }
+
+  template <class Sum, class Squares>
+  [[nodiscard]] double clipped_mean_as(double n_sigma, std::int64_t n_iterations) const {
     double mean = divide(sum, pixel.n);
     double sigma = std::sqrt(variance(0)) / std::abs(affine.scale);
     std::int64_t n_kept = pixel.n;
     Int128 kept_sum = sum;
+    const auto smallest = static_cast<double>(pixel.smallest);
+    const auto largest = static_cast<double>(pixel.largest);
     for (std::int64_t i = 0; i < n_iterations; ++i) {
-      const double low = mean - n_sigma * sigma;
-      const double high = mean + n_sigma * sigma;
-      Int128 s = 0;
-      Int128 squared = 0;
+      const double low = std::ceil(mean - n_sigma * sigma);
+      const double high = std::floor(mean + n_sigma * sigma);
+      const Key first = low > smallest ? static_cast<Key>(low) : pixel.smallest;
+      const Key last = high < largest ? static_cast<Key>(high) : pixel.largest;
+      Sum s = 0;
+      Squares squared = 0;
       std::int64_t n = 0;
       for (std::int64_t j = 0; j < pixel.n; ++j) {
-        const auto key = static_cast<double>(pixel.keys[j]);
-        if (!(key >= low && key <= high)) continue;
-        const Int128 d = Int128{pixel.keys[j]} - centre;
+        const Key key = pixel.keys[j];
+        const bool in = (key >= first) & (key <= last);
+        const Sum d = in ? Sum{key} - centre : Sum{0};
         s += d;
-        squared += d * d;
-        ++n;
+        squared += static_cast<Squares>(d) * static_cast<Squares>(d);
+        n += in ? 1 : 0;
       }
       if (n == n_kept || n < 2) break;
       n_kept = n;
-      kept_sum = s + Int128{n} * centre;
+      kept_sum = Int128{s} + Int128{n} * centre;
       mean = divide(kept_sum, n);
       const double offset = divide(s, n);
       sigma = std::sqrt(
@@ -535,6 +794,8 @@ struct CompressSkips::Reals {
   double squares = 0;  ///< around the mean
   bool has_keys = false;
   Keys<Key> pixel{};
+  const Real* values_in_hand = nullptr;
+  Real ends[2] = {};  ///< of a pixel of a group: the first sample and the last
 
   static const kernels::RealKernels<Real, Key>& own_reals(const kernels::SkipKernels& kernels) {
     if constexpr (sizeof(Real) == 4) return kernels.float32;
@@ -552,11 +813,159 @@ struct CompressSkips::Reals {
     keys = reinterpret_cast<Key*>(scratch + n * 8);
     work = reinterpret_cast<Key*>(scratch + 2 * n * 8);
     deviations = reinterpret_cast<double*>(scratch + 3 * n * 8);
+    group.keys = reinterpret_cast<Key*>(scratch + owner.group_offset_);
+  }
+
+  // The pixels of a group, side by side:
+  kernels::Group<Key> group{};
+  PerPixel group_means{};
+  PerPixel group_squares{};  ///< around the means
+  PerPixel group_sigmas{};
+  PerPixel group_first{};
+  PerPixel group_last{};
+
+  static constexpr bool has_groups = true;
+
+  static const kernels::RealGroupKernels<Real, Key>& group_kernel() {
+    const auto& all = kernels::group_kernels();
+    if constexpr (sizeof(Real) == 4) {
+      return all.float32;
+    } else {
+      return all.float64;
+    }
+  }
+
+  /// Decodes a group and writes its mask. Returns a bit for each pixel that must be reduced alone.
+  std::uint32_t load_group(const std::byte* samples, std::int64_t step, std::int64_t n_pixels,
+                           std::uint32_t* mask) {
+    count = group.n_samples = stage.n_used_skips();
+    std::uint32_t alone =
+        group_kernel().load(samples, step, n_pixels, stage.format_.big_endian, group);
+    const Real* first = reinterpret_cast<const Real*>(group.keys);
+    const Real* last = first + (count - 1) * group_pixels;
+    for (std::size_t p = 0; p < group_pixels; ++p) {
+      group_first[p] = static_cast<double>(first[p]);
+      group_last[p] = static_cast<double>(last[p]);
+    }
+    if (stage.wants_sums_) alone |= sum_group();
+    if (stage.wants_order_) group_kernel().make_keys(group);
+    for (std::size_t p = 0; p < static_cast<std::size_t>(n_pixels); ++p) {
+      mask[p] = 0;
+      if (!stage.config_.saturation) continue;
+      pixel.smallest = group.smallest[p];
+      pixel.largest = group.largest[p];
+      has_keys = true;
+      if (largest() >= *stage.config_.saturation) mask[p] = mask_bit::saturated;
+    }
+    return alone;
+  }
+
+  /// Returns a bit for each pixel whose sums are not finite.
+  std::uint32_t sum_group() {
+    const auto n = static_cast<double>(count);
+    PerPixel sums;
+    group_kernel().sums(group, group_first.data(), sums.data(), group_squares.data());
+    for (std::size_t p = 0; p < group_pixels; ++p) group_means[p] = group_first[p] + sums[p] / n;
+    group_kernel().sums(group, group_means.data(), sums.data(), group_squares.data());
+    std::uint32_t alone = 0;
+    for (std::size_t p = 0; p < group_pixels; ++p) {
+      const double part = sums[p] / n;
+      group_means[p] += part;
+      group_squares[p] -= sums[p] * part;
+      const double around = group_squares[p] / n;
+      group_sigmas[p] = around > 0 ? around : 0.0;
+      const bool finite = std::abs(group_means[p]) <= std::numeric_limits<double>::max() &&
+                          std::abs(group_squares[p]) <= std::numeric_limits<double>::max();
+      alone |= (finite ? 0U : 1U) << p;
+    }
+    kernels::group_kernels().roots(group_sigmas.data());
+    return alone;
+  }
+
+  /// Makes pixel `p` of the group the one in hand.
+  void take(std::size_t p) {
+    pixel.smallest = group.smallest[p];
+    pixel.largest = group.largest[p];
+    has_keys = true;
+    mean_ = group_means[p];
+    squares = group_squares[p];
+    ends[0] = static_cast<Real>(group_first[p]);
+    ends[1] = static_cast<Real>(group_last[p]);
+    values_in_hand = ends;
+  }
+
+  void means_of_group(PerPixel& result) const {
+    for (std::size_t p = 0; p < group_pixels; ++p) result[p] = value(group_means[p]);
+  }
+
+  void variances_of_group(PerPixel& result, std::int64_t ddof) {
+    each_of_group(result, [&] { return variance(ddof); });
+  }
+
+  void deviations_of_group(PerPixel& result, std::int64_t ddof) {
+    variances_of_group(result, ddof);
+    kernels::group_kernels().roots(result.data());
+  }
+
+  void search_group(std::int64_t rank, bool pair, double deviation, PerPixel& lower,
+                    PerPixel& upper) {
+    kernels::Search search;
+    search.rank = rank;
+    search.pair = pair;
+    search.mean = group_means.data();
+    search.sigma = group_sigmas.data();
+    search.place = deviation;
+    search.sigma_per_sample = sigma_per_sample(deviation, count);
+    PerPixelOf<Key> a;
+    PerPixelOf<Key> b;
+    group_kernel().select(group, search, a.data(), b.data());
+    for (std::size_t p = 0; p < group_pixels; ++p) {
+      lower[p] = static_cast<double>(real_of(a[p]));
+      upper[p] = static_cast<double>(real_of(b[p]));
+    }
+  }
+
+  void medians_of_group(PerPixel& result) {
+    PerPixel a;
+    PerPixel b;
+    search_group((count - 1) / 2, count % 2 == 0, 0.0, a, b);
+    for (std::size_t p = 0; p < group_pixels; ++p) {
+      result[p] = count % 2 == 1 ? value(a[p]) : value(middle_of(a[p], b[p]));
+    }
+  }
+
+  void quantiles_of_group(PerPixel& result, double q) {
+    const QuantilePlace place(q, count, falls());
+    PerPixel a;
+    PerPixel b;
+    search_group(place.rank, place.pair, place.deviation, a, b);
+    for (std::size_t p = 0; p < group_pixels; ++p) result[p] = between(a[p], b[p], place);
+  }
+
+  [[nodiscard]] double between(double a, double b, const QuantilePlace& place) const {
+    if (!place.pair) return value(a);
+    return falls() ? interpolate(value(b), value(a), place.part)
+                   : interpolate(value(a), value(b), place.part);
+  }
+
+  /// The sum of two doubles may be too large where their mean is not.
+  [[nodiscard]] static double middle_of(double a, double b) {
+    const double mean = (a + b) / 2;
+    return std::isinf(mean) && !std::isinf(a) && !std::isinf(b) ? a / 2 + b / 2 : mean;
+  }
+
+  template <class Function>
+  void each_of_group(PerPixel& result, Function function) {
+    for (std::size_t p = 0; p < group_pixels; ++p) {
+      take(p);
+      result[p] = function();
+    }
   }
 
   std::uint32_t load(const std::byte* samples, std::int64_t n) {
     const std::int64_t n_nan = real.decode(samples, n, stage.format_.big_endian, values);
     has_keys = false;
+    values_in_hand = values;
     count = n;
     std::uint32_t bits = 0;
     if (n_nan > 0) {
@@ -581,6 +990,7 @@ struct CompressSkips::Reals {
       mean_ += sum / m;
       squares -= sum * (sum / m);
     }
+    if (!std::isfinite(mean_) || !std::isfinite(squares)) measure_far();
     if (stage.config_.saturation && largest() >= *stage.config_.saturation) {
       bits |= mask_bit::saturated;
     }
@@ -588,6 +998,20 @@ struct CompressSkips::Reals {
   }
 
   void measure_spread() {}
+
+  /// Samples that are infinite, or whose differences or squares are beyond a double.
+  void measure_far() {
+    long double sum = 0;
+    for (std::int64_t i = 0; i < count; ++i) sum += static_cast<long double>(values[i]);
+    const long double mean = sum / static_cast<long double>(count);
+    long double around = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const long double d = static_cast<long double>(values[i]) - mean;
+      around += d * d;
+    }
+    mean_ = static_cast<double>(mean);
+    squares = static_cast<double>(around);
+  }
 
   /// Pixels of one sample each.
   void convert(const std::byte* samples, std::int64_t n, double* result, std::uint32_t* mask) {
@@ -646,19 +1070,14 @@ struct CompressSkips::Reals {
     const auto middle = ranked((count - 1) / 2, mean_);
     const auto a = static_cast<double>(real_of(middle.key));
     if (count % 2 == 1) return value(a);
-    const auto b = static_cast<double>(real_of(middle.next));
-    // The sum of two doubles may be too large where their mean is not.
-    const double mean = (a + b) / 2;
-    return value(std::isinf(mean) && !std::isinf(a) && !std::isinf(b) ? a / 2 + b / 2 : mean);
+    return value(middle_of(a, static_cast<double>(real_of(middle.next))));
   }
 
   [[nodiscard]] double quantile(double q) {
-    if (falls()) q = 1 - q;
-    const double place = q * static_cast<double>(count - 1);
-    const double below = std::floor(place);
-    const auto found = ranked(static_cast<std::int64_t>(below), mean_ + (q - 0.5) * 2.5 * sigma());
-    return interpolate(value(static_cast<double>(real_of(found.key))),
-                       value(static_cast<double>(real_of(found.next))), place - below);
+    const QuantilePlace place(q, count, falls());
+    const auto found = ranked(place.rank, mean_ + place.deviation * sigma());
+    return between(static_cast<double>(real_of(found.key)),
+                   static_cast<double>(real_of(found.next)), place);
   }
 
   [[nodiscard]] double mad() {
@@ -690,8 +1109,11 @@ struct CompressSkips::Reals {
     return value(static_cast<double>(real_of(falls() ? pixel.smallest : pixel.largest)));
   }
   [[nodiscard]] double range() { return largest() - smallest(); }
-  [[nodiscard]] double first() const { return value(static_cast<double>(values[0])); }
-  [[nodiscard]] double last() const { return value(static_cast<double>(values[count - 1])); }
+  [[nodiscard]] double first() const { return value(static_cast<double>(values_in_hand[0])); }
+  [[nodiscard]] double last() const {
+    const Real last = values_in_hand == ends ? ends[1] : values_in_hand[count - 1];
+    return value(static_cast<double>(last));
+  }
 
   /// Mean of the values in [low, high], with so many of the limits themselves.
   [[nodiscard]] double trimmed_mean(double fraction) {
@@ -731,9 +1153,10 @@ struct CompressSkips::Reals {
         squared += d * d;
         ++n;
       }
-      if (n == n_kept || n < 2) break;
+      if (n < 2 || n == count) break;
       const double offset = sum / static_cast<double>(n);
       mean += offset;
+      if (n == n_kept) break;  // the same samples, and their mean from one nearer to it
       width = std::sqrt(std::max(0.0, squared / static_cast<double>(n) - offset * offset));
       n_kept = n;
     }
@@ -826,6 +1249,13 @@ StagePlan CompressSkips::begin(const ImageInfo& image) {
   statistics_.clear();
   has_foreign_ = false;
   wants_spread_ = false;
+  wants_sums_ = false;
+  wants_ends_ = false;
+  wants_order_ = config_.saturation.has_value();
+  reduces_groups_ = n_skips_ > 1 && format_.n_bytes > 1 &&
+                    (format_.kind == SampleKind::floating || format_.n_bytes < 8) &&
+                    n_used_skips() <= kernels::max_group_samples &&
+                    n_used_skips() * format_.n_bytes * group_pixels <= max_group_bytes;
   StagePlan plan;
   for (const auto& name : config_.statistics) {
     for (const auto& plane : plan.planes) {
@@ -868,12 +1298,45 @@ StagePlan CompressSkips::begin(const ImageInfo& image) {
                        statistic.kind == Kind::last || statistic.kind == Kind::count ||
                        statistic.kind == Kind::foreign || statistic.kind == Kind::mean ||
                        statistic.kind == Kind::sum;
+    switch (statistic.kind) {
+      case Kind::mean:
+      case Kind::std:
+      case Kind::var:
+      case Kind::sum:
+      case Kind::rms:
+        wants_sums_ = true;
+        break;
+      case Kind::median:
+      case Kind::quantile:
+        wants_sums_ = true;
+        wants_order_ = true;
+        break;
+      case Kind::min:
+      case Kind::max:
+      case Kind::ptp:
+        wants_order_ = true;
+        break;
+      case Kind::first:
+      case Kind::last:
+        wants_ends_ = true;
+        break;
+      case Kind::count:
+      case Kind::foreign:
+        break;
+      case Kind::mad:
+      case Kind::clipped_mean:
+      case Kind::trimmed_mean:
+        reduces_groups_ = false;
+        break;
+    }
     const bool exact_sum_of_integers = format_.kind == SampleKind::integer;
     wants_spread_ =
         wants_spread_ || !plain ||
         (!exact_sum_of_integers && (statistic.kind == Kind::mean || statistic.kind == Kind::sum));
   }
-  scratch_bytes_ = 4 * scratch_samples() * 8;
+  group_offset_ = (4 * scratch_samples() * 8 + 63) / 64 * 64;
+  scratch_bytes_ = group_offset_;
+  if (reduces_groups_) scratch_bytes_ += (n_used_skips() + 1) * format_.n_bytes * group_pixels;
   plan.state_bytes = scratch_bytes_;
   return plan;
 }
@@ -931,74 +1394,156 @@ void CompressSkips::reduce_as(const std::byte* samples, std::int64_t n_pixels,
     reduce_single<Source>(samples, n_pixels, planes, mask, scratch);
     return;
   }
-  Source pixel(*this, scratch);
+  Source source(*this, scratch);
   const std::int64_t pixel_bytes = n_skips_ * format_.n_bytes;
-  const std::int64_t n = n_used_skips();
   samples += begin_skip_ * format_.n_bytes;
-  for (std::int64_t i = 0; i < n_pixels; ++i) {
-    const std::uint32_t bits = pixel.load(samples + i * pixel_bytes, n);
-    mask[i] = bits;
-    if ((bits & mask_bit::no_data) != 0) {
-      for (std::size_t s = 0; s < statistics_.size(); ++s) {
-        planes[s][i] = statistics_[s].kind == Kind::count ? 0.0 : nan;
+  std::int64_t i = 0;
+  if constexpr (Source::has_groups) {
+    for (; reduces_groups_ && n_pixels - i >= min_group_pixels; i += group_pixels) {
+      const std::int64_t n = std::min(group_pixels, n_pixels - i);
+      const std::byte* first = samples + i * pixel_bytes;
+      source.group.ahead =
+          n_pixels - i >= 2 * group_pixels ? first + group_pixels * pixel_bytes : nullptr;
+      std::uint32_t alone = reduce_group(source, first, n, i, planes, mask + i);
+      alone &= static_cast<std::uint32_t>((std::uint64_t{1} << n) - 1);
+      for (; alone != 0; alone &= alone - 1) {
+        const int p = std::countr_zero(alone);
+        reduce_pixel(source, first + p * pixel_bytes, i + p, planes, mask + i + p);
       }
-      continue;
     }
-    if (wants_spread_) pixel.measure_spread();
+  }
+  for (; i < n_pixels; ++i) reduce_pixel(source, samples + i * pixel_bytes, i, planes, mask + i);
+}
+
+/// Reduces up to `group_pixels` pixels to `planes[s][at]` and on. Returns a bit for each pixel that
+/// is to be reduced alone instead.
+template <class Source>
+std::uint32_t CompressSkips::reduce_group(Source& source, const std::byte* samples,
+                                          std::int64_t n_pixels, std::int64_t at,
+                                          double* const* planes, std::uint32_t* mask) const {
+  const std::uint32_t alone =
+      source.load_group(samples, n_skips_ * format_.n_bytes, n_pixels, mask);
+  constexpr std::uint32_t all = 0xffffffffU;
+  if ((alone & all) == all) return alone;
+  PerPixel result;
+  for (std::size_t s = 0; s < statistics_.size(); ++s) {
+    switch (statistics_[s].kind) {
+      case Kind::mean:
+        source.means_of_group(result);
+        break;
+      case Kind::median:
+        source.medians_of_group(result);
+        break;
+      case Kind::std:
+        source.deviations_of_group(result, config_.ddof);
+        break;
+      case Kind::var:
+        source.variances_of_group(result, config_.ddof);
+        break;
+      case Kind::quantile:
+        source.quantiles_of_group(result, statistics_[s].q);
+        break;
+      case Kind::min:
+        source.each_of_group(result, [&] { return source.smallest(); });
+        break;
+      case Kind::max:
+        source.each_of_group(result, [&] { return source.largest(); });
+        break;
+      case Kind::ptp:
+        source.each_of_group(result, [&] { return source.range(); });
+        break;
+      case Kind::sum:
+        source.each_of_group(result, [&] { return source.total(); });
+        break;
+      case Kind::rms:
+        source.each_of_group(result, [&] { return source.rms(); });
+        break;
+      case Kind::first:
+        source.each_of_group(result, [&] { return source.first(); });
+        break;
+      case Kind::last:
+        source.each_of_group(result, [&] { return source.last(); });
+        break;
+      case Kind::count:
+        result.fill(static_cast<double>(n_used_skips()));
+        break;
+      case Kind::mad:
+      case Kind::clipped_mean:
+      case Kind::trimmed_mean:
+      case Kind::foreign:
+        continue;
+    }
+    std::copy_n(result.begin(), n_pixels, planes[s] + at);
+  }
+  return alone;
+}
+
+/// Reduces one pixel to `planes[s][at]`.
+template <class Source>
+void CompressSkips::reduce_pixel(Source& pixel, const std::byte* samples, std::int64_t at,
+                                 double* const* planes, std::uint32_t* mask) const {
+  const std::uint32_t bits = pixel.load(samples, n_used_skips());
+  *mask = bits;
+  if ((bits & mask_bit::no_data) != 0) {
     for (std::size_t s = 0; s < statistics_.size(); ++s) {
-      double& value = planes[s][i];
-      switch (statistics_[s].kind) {
-        case Kind::mean:
-          value = pixel.mean();
-          break;
-        case Kind::median:
-          value = pixel.median();
-          break;
-        case Kind::std:
-          value = std::sqrt(pixel.variance(config_.ddof));
-          break;
-        case Kind::var:
-          value = pixel.variance(config_.ddof);
-          break;
-        case Kind::min:
-          value = pixel.smallest();
-          break;
-        case Kind::max:
-          value = pixel.largest();
-          break;
-        case Kind::ptp:
-          value = pixel.range();
-          break;
-        case Kind::sum:
-          value = pixel.total();
-          break;
-        case Kind::rms:
-          value = pixel.rms();
-          break;
-        case Kind::mad:
-          value = pixel.mad();
-          break;
-        case Kind::quantile:
-          value = pixel.quantile(statistics_[s].q);
-          break;
-        case Kind::clipped_mean:
-          value = pixel.clipped_mean(config_.clip_sigma, config_.clip_iterations);
-          break;
-        case Kind::trimmed_mean:
-          value = pixel.trimmed_mean(config_.trim_fraction);
-          break;
-        case Kind::first:
-          value = pixel.first();
-          break;
-        case Kind::last:
-          value = pixel.last();
-          break;
-        case Kind::count:
-          value = static_cast<double>(pixel.n());
-          break;
-        case Kind::foreign:
-          break;
-      }
+      planes[s][at] = statistics_[s].kind == Kind::count ? 0.0 : nan;
+    }
+    return;
+  }
+  if (wants_spread_) pixel.measure_spread();
+  for (std::size_t s = 0; s < statistics_.size(); ++s) {
+    double& value = planes[s][at];
+    switch (statistics_[s].kind) {
+      case Kind::mean:
+        value = pixel.mean();
+        break;
+      case Kind::median:
+        value = pixel.median();
+        break;
+      case Kind::std:
+        value = std::sqrt(pixel.variance(config_.ddof));
+        break;
+      case Kind::var:
+        value = pixel.variance(config_.ddof);
+        break;
+      case Kind::min:
+        value = pixel.smallest();
+        break;
+      case Kind::max:
+        value = pixel.largest();
+        break;
+      case Kind::ptp:
+        value = pixel.range();
+        break;
+      case Kind::sum:
+        value = pixel.total();
+        break;
+      case Kind::rms:
+        value = pixel.rms();
+        break;
+      case Kind::mad:
+        value = pixel.mad();
+        break;
+      case Kind::quantile:
+        value = pixel.quantile(statistics_[s].q);
+        break;
+      case Kind::clipped_mean:
+        value = pixel.clipped_mean(config_.clip_sigma, config_.clip_iterations);
+        break;
+      case Kind::trimmed_mean:
+        value = pixel.trimmed_mean(config_.trim_fraction);
+        break;
+      case Kind::first:
+        value = pixel.first();
+        break;
+      case Kind::last:
+        value = pixel.last();
+        break;
+      case Kind::count:
+        value = static_cast<double>(pixel.n());
+        break;
+      case Kind::foreign:
+        break;
     }
   }
 }

@@ -1,8 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <new>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -57,5 +62,104 @@ class LargeAllocator {
 
 template <class T>
 using LargeVector = std::vector<T, LargeAllocator<T>>;
+
+/// An array that grows at its end without a copy once it is large: its pages move to where there
+/// is room. A vector that doubles would touch twice the memory.
+template <class T>
+class GrowingArray {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  GrowingArray() = default;
+  GrowingArray(GrowingArray&& other) noexcept { swap(other); }
+  GrowingArray& operator=(GrowingArray&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  GrowingArray(const GrowingArray&) = delete;
+  GrowingArray& operator=(const GrowingArray&) = delete;
+  ~GrowingArray() { release(memory_, capacity_bytes_); }
+
+  void append(std::span<const T> values) {
+    const std::size_t n_bytes = (size_ + values.size()) * sizeof(T);
+    if (n_bytes > capacity_bytes_) grow(n_bytes);
+    if (!values.empty()) std::memcpy(memory_ + size_, values.data(), values.size_bytes());
+    size_ += values.size();
+  }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] T* data() { return memory_; }
+  [[nodiscard]] const T* data() const { return memory_; }
+  [[nodiscard]] const T* begin() const { return memory_; }
+  [[nodiscard]] const T* end() const { return memory_ + size_; }
+
+ private:
+  static constexpr std::size_t page_bytes = std::size_t{1} << 21;  // a huge page
+
+  void swap(GrowingArray& other) noexcept {
+    std::swap(memory_, other.memory_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_bytes_, other.capacity_bytes_);
+  }
+#ifdef __linux__
+  static bool is_mapped(std::size_t n_bytes) { return n_bytes >= 2 * page_bytes; }
+
+  /// Huge pages move as such where both addresses are multiples of their size.
+  static std::byte* map(std::size_t n_bytes) {
+    void* room = mmap(nullptr, n_bytes + page_bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED) throw std::bad_alloc();
+    auto* begin = static_cast<std::byte*>(room);
+    const std::size_t before = -reinterpret_cast<std::uintptr_t>(begin) % page_bytes;
+    if (before > 0) munmap(begin, before);
+    munmap(begin + before + n_bytes, page_bytes - before);
+    return begin + before;
+  }
+#else
+  static bool is_mapped(std::size_t /*n_bytes*/) { return false; }
+#endif
+
+  static void release(T* memory, std::size_t n_bytes) noexcept {
+#ifdef __linux__
+    if (is_mapped(n_bytes)) {
+      munmap(memory, n_bytes);
+      return;
+    }
+#endif
+    std::free(memory);
+  }
+
+  void grow(std::size_t n_bytes) {
+    std::size_t capacity = std::max(n_bytes, 2 * capacity_bytes_);
+    T* grown = nullptr;
+#ifdef __linux__
+    if (is_mapped(capacity)) {
+      capacity = (4 * capacity + page_bytes - 1) / page_bytes * page_bytes;  // untouched: no cost
+      std::byte* room = map(capacity);
+      if (is_mapped(capacity_bytes_)) {
+        if (mremap(memory_, capacity_bytes_, capacity_bytes_, MREMAP_MAYMOVE | MREMAP_FIXED,
+                   room) == MAP_FAILED) {
+          munmap(room, capacity);
+          throw std::bad_alloc();
+        }
+      } else {
+        std::memcpy(room, memory_, size_ * sizeof(T));
+        std::free(memory_);
+      }
+      madvise(room, capacity, MADV_HUGEPAGE);  // a wish, which may fail
+      memory_ = reinterpret_cast<T*>(room);
+      capacity_bytes_ = capacity;
+      return;
+    }
+#endif
+    grown = static_cast<T*>(std::realloc(memory_, capacity));
+    if (grown == nullptr) throw std::bad_alloc();
+    memory_ = grown;
+    capacity_bytes_ = capacity;
+  }
+
+  T* memory_ = nullptr;
+  std::size_t size_ = 0;
+  std::size_t capacity_bytes_ = 0;
+};
 
 }  // namespace skipstream

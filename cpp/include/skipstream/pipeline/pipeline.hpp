@@ -51,9 +51,9 @@ struct PipelinePlan {
 /// The finished or growing rows of one table.
 struct PipelineTable {
   TableInfo info;
-  std::size_t step = 0;     ///< pixel step that fills it
-  std::size_t index = 0;    ///< its number in that step's plan
-  LargeVector<Cell> cells;  ///< (n_rows, n_columns)
+  std::size_t step = 0;      ///< pixel step that fills it
+  std::size_t index = 0;     ///< its number in that step's plan
+  GrowingArray<Cell> cells;  ///< (n_rows, n_columns)
 };
 
 /// All stages of one image. Rows go in with `push` or `run`; pixel rows come out at the taps and
@@ -82,6 +82,10 @@ class Pipeline {
   void finish();
 
   [[nodiscard]] const std::vector<PipelineTable>& tables() const { return tables_; }
+  /// Hands over the rows of a table, which has none from then on; after `finish`.
+  [[nodiscard]] GrowingArray<Cell> release_cells(std::size_t table) {
+    return std::move(tables_[table].cells);
+  }
   [[nodiscard]] std::int64_t rows_pushed() const { return rows_pushed_; }
   struct StageFindings {
     std::string stage;

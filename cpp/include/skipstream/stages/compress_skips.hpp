@@ -130,6 +130,12 @@ class CompressSkips {
   template <class Source>
   void reduce_as(const std::byte* samples, std::int64_t n_pixels, double* const* planes,
                  std::uint32_t* mask, std::byte* scratch) const;
+  template <class Source>
+  std::uint32_t reduce_group(Source& source, const std::byte* samples, std::int64_t n_pixels,
+                             std::int64_t at, double* const* planes, std::uint32_t* mask) const;
+  template <class Source>
+  void reduce_pixel(Source& pixel, const std::byte* samples, std::int64_t at, double* const* planes,
+                    std::uint32_t* mask) const;
   void reduce_foreign(const std::byte* samples, std::int64_t n_pixels, double* const* planes) const;
 
   Config config_;
@@ -140,8 +146,13 @@ class CompressSkips {
   std::int64_t begin_skip_ = 0;
   std::int64_t end_skip_ = 0;
   std::int64_t scratch_bytes_ = 0;
+  std::int64_t group_offset_ = 0;  ///< of the group's samples in the scratch
   bool has_foreign_ = false;
-  bool wants_spread_ = false;  ///< std, var, rms, or a first guess for order statistics
+  bool wants_sums_ = false;
+  bool wants_order_ = false;     ///< the order of floating samples
+  bool wants_ends_ = false;      ///< the first sample and the last
+  bool reduces_groups_ = false;  ///< many pixels side by side
+  bool wants_spread_ = false;    ///< std, var, rms, or a first guess for order statistics
 };
 
 }  // namespace skipstream

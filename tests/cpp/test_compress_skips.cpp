@@ -1,0 +1,862 @@
+// compress_skips against slow, obvious definitions: every type of sample, ordinary and hostile
+// data, pixels alone and side by side, and every SIMD level.
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "check.hpp"
+#include "skipstream/base/error.hpp"
+#include "skipstream/base/mask.hpp"
+#include "skipstream/kernels/dispatch.hpp"
+#include "skipstream/stages/compress_skips.hpp"
+
+using namespace skipstream;
+
+namespace {
+
+__extension__ typedef __int128 Int128;
+__extension__ typedef __float128 Quad;  // rounded to a double, right but for one case in 2^50
+
+const double nan = std::numeric_limits<double>::quiet_NaN();
+
+struct Result {
+  std::vector<std::vector<double>> planes;
+  std::vector<std::uint32_t> mask;
+};
+
+/// Reduces `samples` in calls of `pixels_per_call` pixels.
+Result reduce(const CompressSkips::Config& config, const ImageInfo& image,
+              const std::vector<std::byte>& samples, std::int64_t pixels_per_call) {
+  CompressSkips stage(config);
+  stage.begin(image);
+  const std::int64_t pixel_bytes = image.n_skips * image.format.n_bytes;
+  const auto n_pixels = static_cast<std::int64_t>(samples.size()) / pixel_bytes;
+  Result result;
+  result.planes.assign(config.statistics.size(),
+                       std::vector<double>(static_cast<std::size_t>(n_pixels), -1.0));
+  result.mask.assign(static_cast<std::size_t>(n_pixels), 77);
+  std::vector<std::byte> memory(static_cast<std::size_t>(stage.scratch_bytes()) + 64);
+  void* scratch = memory.data();
+  std::size_t space = memory.size();
+  std::align(64, static_cast<std::size_t>(stage.scratch_bytes()), scratch, space);
+  for (std::int64_t i = 0; i < n_pixels; i += pixels_per_call) {
+    std::vector<double*> planes;
+    for (auto& plane : result.planes) planes.push_back(plane.data() + i);
+    // A copy that ends with the last sample: the address sanitizer sees what reads on.
+    const std::int64_t n = std::min(pixels_per_call, n_pixels - i);
+    const std::vector<std::byte> part(samples.begin() + i * pixel_bytes,
+                                      samples.begin() + (i + n) * pixel_bytes);
+    stage.reduce(part.data(), n, planes.data(), result.mask.data() + i,
+                 static_cast<std::byte*>(scratch));
+  }
+  return result;
+}
+
+bool same_bits(double a, double b) {
+  return (std::isnan(a) && std::isnan(b)) ||
+         std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
+}
+
+/// A stored integer as the bytes of a file.
+void encode(std::int64_t stored, const SampleFormat& format, std::vector<std::byte>& samples) {
+  std::byte bytes[8];
+  std::memcpy(bytes, &stored, 8);
+  const auto n = static_cast<std::size_t>(format.n_bytes);
+  if (format.big_endian) std::reverse(bytes, bytes + n);
+  samples.insert(samples.end(), bytes, bytes + n);
+}
+
+void encode(double stored, const SampleFormat& format, std::vector<std::byte>& samples) {
+  std::int64_t bits = 0;
+  if (format.n_bytes == 4) {
+    const auto single = static_cast<float>(stored);
+    std::memcpy(&bits, &single, 4);
+  } else {
+    std::memcpy(&bits, &stored, 8);
+  }
+  encode(bits, format, samples);
+}
+
+double lerp(double a, double b, double part) {
+  return part >= 0.5 ? b - (b - a) * (1 - part) : a + (b - a) * part;
+}
+
+const std::vector<std::string> everything{
+    "mean", "median",         "std",         "var",           "min",   "max",  "ptp",  "sum",
+    "rms",  "quantile(0.25)", "quantile(1)", "quantile(0.9)", "first", "last", "count"};
+const std::vector<std::string> with_the_slow_ones{"median", "mad", "trimmed_mean", "clipped_mean",
+                                                  "mean"};
+
+/// What integer samples that stand for integers must give, in 128 bits.
+double whole_statistic(const std::string& name, const std::vector<Int128>& values,
+                       std::int64_t ddof) {
+  std::vector<Int128> sorted = values;
+  std::sort(sorted.begin(), sorted.end());
+  const auto n = static_cast<std::int64_t>(values.size());
+  const auto size = static_cast<Quad>(n);
+  Int128 sum = 0;
+  for (const Int128 value : values) sum += value;
+  // Around the first value, as small as can be; the rest is in 113 bits.
+  Quad shifted = 0;
+  Quad squares = 0;
+  for (const Int128 value : values) {
+    const auto d = static_cast<Quad>(value - values[0]);
+    shifted += d;
+    squares += d * d;
+  }
+  const auto variance = static_cast<double>((size * squares - shifted * shifted) /
+                                            (size * static_cast<Quad>(n - ddof)));
+  const auto at = [&](std::size_t i) { return static_cast<double>(sorted[i]); };
+  const std::size_t half = values.size() / 2;
+  const Int128 twice_median = n % 2 == 1 ? 2 * sorted[half] : sorted[half - 1] + sorted[half];
+  if (name == "mean") return static_cast<double>(static_cast<Quad>(sum) / size);
+  if (name == "sum") return static_cast<double>(sum);
+  if (name == "median") return static_cast<double>(static_cast<Quad>(twice_median) / 2);
+  if (name == "min") return at(0);
+  if (name == "max") return at(sorted.size() - 1);
+  if (name == "ptp") return static_cast<double>(sorted.back() - sorted.front());
+  if (name == "var") return n > ddof ? variance : nan;
+  if (name == "std") return n > ddof ? std::sqrt(variance) : nan;
+  if (name == "first") return static_cast<double>(values.front());
+  if (name == "last") return static_cast<double>(values.back());
+  if (name == "count") return static_cast<double>(n);
+  if (name == "rms") {
+    Quad total = 0;
+    for (const Int128 value : values) total += static_cast<Quad>(value) * static_cast<Quad>(value);
+    return std::sqrt(static_cast<double>(total / size));
+  }
+  if (name.starts_with("quantile")) {
+    const double place = std::atof(name.c_str() + 9) * static_cast<double>(n - 1);
+    const auto below = static_cast<std::size_t>(place);
+    const std::size_t above = std::min(below + 1, sorted.size() - 1);
+    const double part = place - static_cast<double>(below);
+    return part == 0 ? at(below) : lerp(at(below), at(above), part);
+  }
+  if (name == "mad") {
+    std::vector<Int128> twice;
+    for (const Int128 value : values) {
+      const Int128 d = 2 * value - twice_median;
+      twice.push_back(d < 0 ? -d : d);
+    }
+    std::sort(twice.begin(), twice.end());
+    const Int128 middle = n % 2 == 1 ? 2 * twice[half] : twice[half - 1] + twice[half];
+    return static_cast<double>(static_cast<Quad>(middle) / 4);
+  }
+  if (name == "trimmed_mean") {
+    const auto cut = static_cast<std::size_t>(0.1 * static_cast<double>(n));
+    Int128 inside = 0;
+    for (std::size_t i = cut; i < sorted.size() - cut; ++i) inside += sorted[i];
+    return static_cast<double>(static_cast<Quad>(inside) /
+                               static_cast<Quad>(sorted.size() - 2 * cut));
+  }
+  check::that(false, "no definition of " + name);
+  return nan;
+}
+
+struct Limits {
+  std::int64_t low;
+  std::int64_t high;  ///< as unsigned where the type is
+};
+
+Limits limits_of(const SampleFormat& format) {
+  const int bits = 8 * format.n_bytes;
+  if (format.is_unsigned) {
+    return {0, static_cast<std::int64_t>(~std::uint64_t{0} >> (64 - bits))};
+  }
+  const auto high = static_cast<std::int64_t>(~std::uint64_t{0} >> (65 - bits));
+  return {-high - 1, high};
+}
+
+/// Stored integers of many shapes; the name says which.
+std::vector<std::int64_t> draw(const std::string& shape, std::int64_t n, const SampleFormat& format,
+                               std::mt19937_64& generator) {
+  const Limits limits = limits_of(format);
+  const bool full = format.is_unsigned && format.n_bytes == 8;
+  const auto low = static_cast<double>(limits.low);
+  const double high = full ? 0x1p64 : static_cast<double>(limits.high);
+  const double middle = low + (high - low) * 0.375;
+  const double unit = std::max(1.0, (high - low) / 4096);
+  std::normal_distribution<double> normal;
+  std::cauchy_distribution<double> cauchy;
+  const auto clip = [&](double x) {
+    if (!(x > low)) return limits.low;
+    if (x >= high) return limits.high;
+    return full ? static_cast<std::int64_t>(static_cast<std::uint64_t>(x))
+                : static_cast<std::int64_t>(x);
+  };
+  std::vector<std::int64_t> stored;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const double z = normal(generator);
+    const auto word = generator();
+    double x = middle;
+    if (shape == "narrow") x = middle + 3 * z;
+    if (shape == "noise") x = middle + 20 * z;
+    if (shape == "wide") x = middle + 300 * unit * z;
+    if (shape == "heavy tails") x = middle + 5 * cauchy(generator);
+    if (shape == "two peaks") x = middle + (word % 2 == 0 ? -500 : 500) * unit + 2 * z;
+    if (shape == "two values") x = word % 3 == 0 ? middle : middle + 1;
+    if (shape == "rising") x = middle + static_cast<double>(i);
+    if (shape == "one outlier") x = i == n / 2 ? high : middle + 3 * z;
+    if (shape == "limits") x = word % 2 == 0 ? low : high;
+    stored.push_back(shape == "any" ? static_cast<std::int64_t>(word) : clip(x));
+    if (shape == "any") {
+      auto& last = stored.back();
+      const int shift = 64 - 8 * format.n_bytes;
+      last = format.is_unsigned
+                 ? static_cast<std::int64_t>(static_cast<std::uint64_t>(last) >> shift)
+                 : last >> shift;
+    }
+  }
+  return stored;
+}
+
+const std::vector<std::string> shapes{"narrow",    "noise",      "wide",    "heavy tails",
+                                      "two peaks", "two values", "rising",  "one outlier",
+                                      "limits",    "any",        "constant"};
+
+Int128 physical(std::int64_t stored, const SampleFormat& format) {
+  const Int128 value = format.is_unsigned && format.n_bytes == 8
+                           ? static_cast<Int128>(static_cast<std::uint64_t>(stored))
+                           : static_cast<Int128>(stored);
+  return (format.scale < 0 ? -value : value) + static_cast<Int128>(format.zero);
+}
+
+std::string describe(const SampleFormat& format, const std::string& shape, std::int64_t n) {
+  return std::string(format.kind == SampleKind::integer ? format.is_unsigned ? "u" : "i" : "f") +
+         std::to_string(format.n_bytes) + (format.big_endian ? " big" : " little") + " scale " +
+         std::to_string(format.scale) + " zero " + std::to_string(format.zero) + ", " + shape +
+         ", " + std::to_string(n) + " skips";
+}
+
+std::vector<SampleFormat> integer_formats() {
+  std::vector<SampleFormat> formats;
+  for (const int n_bytes : {1, 2, 4, 8}) {
+    for (const bool is_unsigned : {false, true}) {
+      for (const bool big : {false, true}) {
+        SampleFormat format;
+        format.n_bytes = n_bytes;
+        format.big_endian = big;
+        format.is_unsigned = is_unsigned;
+        formats.push_back(format);
+        if (is_unsigned) continue;
+        format.zero = n_bytes == 1 ? -128 : std::ldexp(1.0, 8 * n_bytes - 1);
+        formats.push_back(format);
+        format.scale = -1;
+        format.zero = 1000;
+        formats.push_back(format);
+      }
+    }
+  }
+  return formats;
+}
+
+void integers_give_what_the_definitions_say() {
+  std::mt19937_64 generator(7);
+  for (const auto& format : integer_formats()) {
+    for (const auto& shape : shapes) {
+      for (const std::int64_t n_skips : {1, 2, 3, 7, 8, 9, 16, 37, 100, 501}) {
+        const std::int64_t n_pixels = n_skips > 100 ? 3 : 5;
+        ImageInfo image;
+        image.n_cols = n_pixels;
+        image.n_skips = n_skips;
+        image.format = format;
+        std::vector<std::byte> samples;
+        std::vector<std::vector<Int128>> values;
+        bool at_limit[8] = {};
+        const Limits limits = limits_of(format);
+        for (std::int64_t p = 0; p < n_pixels; ++p) {
+          values.emplace_back();
+          for (const std::int64_t stored : draw(shape, n_skips, format, generator)) {
+            encode(stored, format, samples);
+            values.back().push_back(physical(stored, format));
+            at_limit[p] = at_limit[p] || stored == limits.low || stored == limits.high;
+          }
+        }
+        CompressSkips::Config config;
+        config.ddof = n_skips % 2;
+        for (const auto* statistics : {&everything, &with_the_slow_ones}) {
+          config.statistics = *statistics;
+          const Result all = reduce(config, image, samples, n_pixels);
+          const Result single = reduce(config, image, samples, 1);
+          for (std::size_t p = 0; p < static_cast<std::size_t>(n_pixels); ++p) {
+            check::equal(all.mask[p], at_limit[p] ? mask_bit::saturated : 0U,
+                         describe(format, shape, n_skips));
+            check::equal(single.mask[p], all.mask[p]);
+            for (std::size_t s = 0; s < statistics->size(); ++s) {
+              const std::string& name = (*statistics)[s];
+              const double ours = all.planes[s][p];
+              check::that(same_bits(ours, single.planes[s][p]),
+                          name + " alone or in a group, " + describe(format, shape, n_skips));
+              if (name == "clipped_mean") continue;
+              const double expected = whole_statistic(name, values[p], config.ddof);
+              char text[80];
+              std::snprintf(text, sizeof text, " %.17g, expected %.17g, ", ours, expected);
+              // The root of a rounded mean of squares is rounded twice.
+              const double tolerance = name == "rms" ? 2.3e-16 * expected : 0.0;
+              check::that(same_bits(ours, expected) || std::abs(ours - expected) <= tolerance,
+                          name + text + describe(format, shape, n_skips));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+void a_scale_is_applied_last() {
+  std::mt19937_64 generator(8);
+  for (const double scale : {0.1, -0.1, 3.0}) {
+    for (const int n_bytes : {2, 4, 8}) {
+      ImageInfo image;
+      image.n_cols = 20;
+      image.n_skips = 51;
+      image.format.n_bytes = n_bytes;
+      std::vector<std::byte> samples;
+      for (int p = 0; p < 20; ++p) {
+        for (const auto stored : draw("noise", 51, image.format, generator)) {
+          encode(stored, image.format, samples);
+        }
+      }
+      CompressSkips::Config config;
+      config.statistics = {"mean", "median", "min", "max", "std", "quantile(0.25)"};
+      const Result stored = reduce(config, image, samples, 20);
+      config.statistics.back() = "quantile(0.75)";
+      const Result mirrored = reduce(config, image, samples, 20);
+      config.statistics.back() = "quantile(0.25)";
+      image.format.scale = scale;
+      image.format.zero = 0.5;
+      const Result scaled = reduce(config, image, samples, 20);
+      const Result single = reduce(config, image, samples, 1);
+      for (std::size_t p = 0; p < 20; ++p) {
+        const auto value = [&](double x) { return scale * x + 0.5; };
+        check::equal(scaled.planes[0][p], value(stored.planes[0][p]));
+        check::equal(scaled.planes[1][p], value(stored.planes[1][p]));
+        check::equal(scaled.planes[2][p], value(stored.planes[scale < 0 ? 3 : 2][p]));
+        check::equal(scaled.planes[3][p], value(stored.planes[scale < 0 ? 2 : 3][p]));
+        // Two roundings more.
+        const double std = std::abs(scale) * stored.planes[4][p];
+        check::that(std::abs(scaled.planes[4][p] - std) <= 4e-16 * std);
+        const double quarter = value((scale < 0 ? mirrored : stored).planes[5][p]);
+        check::that(std::abs(scaled.planes[5][p] - quarter) <= 1e-15 * std::abs(quarter));
+        for (std::size_t s = 0; s < 6; ++s) {
+          check::that(same_bits(scaled.planes[s][p], single.planes[s][p]));
+        }
+      }
+    }
+  }
+}
+
+std::vector<double> draw_reals(const std::string& shape, std::int64_t n,
+                               std::mt19937_64& generator) {
+  std::normal_distribution<double> normal;
+  std::cauchy_distribution<double> cauchy;
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const double z = normal(generator);
+    const auto word = generator();
+    double x = 10'000;
+    if (shape == "noise") x += 20 * z;
+    if (shape == "around zero") x = 1e-3 * z;
+    if (shape == "heavy tails") x = cauchy(generator);
+    if (shape == "two peaks") x = (word % 2 == 0 ? -1e6 : 1e6) + z;
+    if (shape == "two values") x = word % 3 == 0 ? -0.0 : 1.0;
+    if (shape == "zeros of both signs") x = word % 2 == 0 ? -0.0 : 0.0;
+    if (shape == "rising") x = static_cast<double>(i) - 3;
+    if (shape == "all sizes") x = std::ldexp(z, static_cast<int>(word % 200) - 100);
+    if (shape == "subnormal") x = std::ldexp(z, -146);
+    values.push_back(x);
+  }
+  return values;
+}
+
+const std::vector<std::string> real_shapes{
+    "noise",  "around zero", "heavy tails", "two peaks", "two values", "zeros of both signs",
+    "rising", "all sizes",   "subnormal",   "constant"};
+
+void floats_give_what_the_definitions_say() {
+  std::mt19937_64 generator(9);
+  for (const int n_bytes : {4, 8}) {
+    for (const bool big : {false, true}) {
+      for (const auto& shape : real_shapes) {
+        for (const std::int64_t n_skips : {1, 2, 3, 4, 5, 16, 37, 100, 501}) {
+          const std::int64_t n_pixels = 5;
+          ImageInfo image;
+          image.n_cols = n_pixels;
+          image.n_skips = n_skips;
+          image.format.kind = SampleKind::floating;
+          image.format.n_bytes = n_bytes;
+          image.format.big_endian = big;
+          std::vector<std::byte> samples;
+          std::vector<std::vector<double>> values;
+          for (std::int64_t p = 0; p < n_pixels; ++p) {
+            values.push_back(draw_reals(shape, n_skips, generator));
+            for (double& value : values.back()) {
+              encode(value, image.format, samples);
+              if (n_bytes == 4) value = static_cast<double>(static_cast<float>(value));
+            }
+          }
+          CompressSkips::Config config;
+          for (const auto* statistics : {&everything, &with_the_slow_ones}) {
+            config.statistics = *statistics;
+            const Result all = reduce(config, image, samples, n_pixels);
+            const Result single = reduce(config, image, samples, 1);
+            for (std::size_t p = 0; p < static_cast<std::size_t>(n_pixels); ++p) {
+              check::equal(all.mask[p], 0U);
+              std::vector<double> sorted = values[p];
+              std::sort(sorted.begin(), sorted.end());
+              const std::size_t half = sorted.size() / 2;
+              const auto middle = [&](const std::vector<double>& x) {
+                return x.size() % 2 == 1 ? x[half] : (x[half - 1] + x[half]) / 2;
+              };
+              const double median = middle(sorted);
+              Quad sum = 0;
+              Quad scale = 0;
+              for (const double x : values[p]) {
+                sum += static_cast<Quad>(x);
+                scale += static_cast<Quad>(std::abs(x));
+              }
+              const Quad mean = sum / static_cast<Quad>(n_skips);
+              Quad squares = 0;
+              for (const double x : values[p]) {
+                squares += (static_cast<Quad>(x) - mean) * (static_cast<Quad>(x) - mean);
+              }
+              const auto variance = static_cast<double>(squares / static_cast<Quad>(n_skips));
+              const auto size = static_cast<double>(scale / static_cast<Quad>(n_skips));
+              for (std::size_t s = 0; s < statistics->size(); ++s) {
+                const std::string& name = (*statistics)[s];
+                const double ours = all.planes[s][p];
+                const std::string what = name + ", " + describe(image.format, shape, n_skips);
+                check::that(same_bits(ours, single.planes[s][p]), "alone or in a group: " + what);
+                const auto near = [&](double expected, double tolerance) {
+                  char text[80];
+                  std::snprintf(text, sizeof text, " %.17g, expected %.17g, ", ours, expected);
+                  check::that(std::abs(ours - expected) <= tolerance, text + what);
+                };
+                if (name == "median") check::equal(ours, median, what);
+                if (name == "min") check::equal(ours, sorted.front(), what);
+                if (name == "max") check::equal(ours, sorted.back(), what);
+                if (name == "ptp") check::equal(ours, sorted.back() - sorted.front(), what);
+                if (name == "first") check::equal(ours, values[p].front(), what);
+                if (name == "last") check::equal(ours, values[p].back(), what);
+                if (name == "quantile(1)") check::equal(ours, sorted.back(), what);
+                if (name == "quantile(0.25)") {
+                  const double place = 0.25 * static_cast<double>(n_skips - 1);
+                  const auto below = static_cast<std::size_t>(place);
+                  const double above = sorted[std::min(below + 1, sorted.size() - 1)];
+                  check::equal(ours, lerp(sorted[below], above, place - std::floor(place)), what);
+                }
+                if (name == "mad") {
+                  std::vector<double> deviations;
+                  for (const double x : values[p]) deviations.push_back(std::abs(x - median));
+                  std::sort(deviations.begin(), deviations.end());
+                  check::equal(ours, middle(deviations), what);
+                }
+                // Sixteen partial sums and a tree: each addition rounds half a unit.
+                const double rounding = (static_cast<double>(n_skips) / 16 + 6) * 2.3e-16;
+                if (name == "mean") near(static_cast<double>(mean), rounding * size);
+                if (name == "sum") {
+                  near(static_cast<double>(sum), rounding * static_cast<double>(scale));
+                }
+                if (name == "var") near(variance, 2e-15 * variance + 1e-320);
+                if (name == "std") near(std::sqrt(variance), 2e-15 * std::sqrt(variance) + 1e-160);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+void missing_samples_are_as_if_they_were_not_there() {
+  std::mt19937_64 generator(10);
+  for (const int which : {0, 1, 2, 3, 4}) {
+    ImageInfo image;
+    image.n_cols = 40;
+    image.n_skips = 50;
+    image.format.kind = which < 3 ? SampleKind::integer : SampleKind::floating;
+    image.format.n_bytes = which < 3 ? 2 << which : which == 3 ? 4 : 8;
+    image.format.blank = which < 3 ? std::optional<std::int64_t>(-7) : std::nullopt;
+    CompressSkips::Config config;
+    config.statistics = everything;
+    for (const auto& name : with_the_slow_ones) {
+      if (std::find(everything.begin(), everything.end(), name) == everything.end()) {
+        config.statistics.push_back(name);
+      }
+    }
+    for (const bool slow : {false, true}) {
+      if (!slow) config.statistics = everything;
+      std::vector<std::byte> samples;
+      std::vector<std::vector<std::byte>> left(40);
+      std::vector<std::int64_t> n_left(40);
+      for (std::size_t p = 0; p < 40; ++p) {
+        for (int s = 0; s < 50; ++s) {
+          const bool missing = p % 4 == 1 ? s % 5 == 2 : p % 4 == 2 ? true : false;
+          const auto value = static_cast<std::int64_t>(generator() % 200);
+          std::vector<std::byte> sample;
+          if (which < 3) {
+            encode(missing ? std::int64_t{-7} : value, image.format, sample);
+          } else {
+            encode(missing ? nan : static_cast<double>(value) / 7, image.format, sample);
+          }
+          samples.insert(samples.end(), sample.begin(), sample.end());
+          if (missing) continue;
+          left[p].insert(left[p].end(), sample.begin(), sample.end());
+          ++n_left[p];
+        }
+      }
+      const Result all = reduce(config, image, samples, 40);
+      for (std::size_t p = 0; p < 40; ++p) {
+        if (n_left[p] == 0) {
+          check::equal(all.mask[p], mask_bit::no_data);
+          for (std::size_t s = 0; s < config.statistics.size(); ++s) {
+            if (config.statistics[s] == "count") {
+              check::equal(all.planes[s][p], 0.0);
+            } else {
+              check::that(std::isnan(all.planes[s][p]), config.statistics[s]);
+            }
+          }
+          continue;
+        }
+        ImageInfo rest = image;
+        rest.n_skips = n_left[p];
+        const Result expected = reduce(config, rest, left[p], 1);
+        check::equal(all.mask[p], n_left[p] < 50 ? mask_bit::missing_skips : 0U);
+        for (std::size_t s = 0; s < config.statistics.size(); ++s) {
+          check::that(same_bits(all.planes[s][p], expected.planes[s][0]), config.statistics[s]);
+        }
+      }
+    }
+  }
+}
+
+void infinities_stay() {
+  const double inf = std::numeric_limits<double>::infinity();
+  ImageInfo image;
+  image.n_cols = 4;
+  image.n_skips = 3;
+  image.format.kind = SampleKind::floating;
+  for (const int n_bytes : {4, 8}) {
+    image.format.n_bytes = n_bytes;
+    std::vector<std::byte> samples;
+    for (const double x : {1.0, 2.0, inf, -inf, 2.0, 3.0, -inf, 2.0, inf, inf, inf, inf}) {
+      encode(x, image.format, samples);
+    }
+    CompressSkips::Config config;
+    config.statistics = {"mean", "median", "min", "max", "std", "sum"};
+    for (const std::int64_t per_call : {1, 4}) {
+      const Result result = reduce(config, image, samples, per_call);
+      check::equal(result.planes[0][0], inf);
+      check::equal(result.planes[0][1], -inf);
+      check::that(std::isnan(result.planes[0][2]));
+      check::equal(result.planes[0][3], inf);
+      check::equal(result.planes[1][0], 2.0);
+      check::equal(result.planes[1][2], 2.0);
+      check::equal(result.planes[1][3], inf);
+      check::equal(result.planes[2][1], -inf);
+      check::equal(result.planes[3][0], inf);
+      for (std::size_t p = 0; p < 4; ++p) check::that(std::isnan(result.planes[4][p]));
+      check::equal(result.planes[5][0], inf);
+      for (std::size_t p = 0; p < 4; ++p) check::equal(result.mask[p], 0U);
+    }
+  }
+}
+
+void the_largest_doubles_do_not_overflow() {
+  ImageInfo image;
+  image.n_cols = 4;
+  image.n_skips = 4;
+  image.format.kind = SampleKind::floating;
+  image.format.n_bytes = 8;
+  std::vector<std::byte> samples;
+  for (int p = 0; p < 4; ++p) {
+    for (const double x : {1.5e308, 1.7e308, 1.6e308, 1.6e308}) encode(x, image.format, samples);
+  }
+  CompressSkips::Config config;
+  config.statistics = {"mean", "median", "min"};
+  for (const std::int64_t per_call : {1, 4}) {
+    const Result result = reduce(config, image, samples, per_call);
+    check::that(std::abs(result.planes[0][0] - 1.6e308) < 1e293);
+    check::equal(result.planes[1][3], 1.6e308);
+    check::equal(result.planes[2][0], 1.5e308);
+  }
+}
+
+void only_the_skips_in_use_count() {
+  std::mt19937_64 generator(11);
+  for (const int n_bytes : {2, 4}) {
+    for (const std::int64_t begin : {0, 1, 3, -20}) {
+      for (const std::int64_t end : {-1, 30, 31}) {
+        ImageInfo image;
+        image.n_cols = 37;
+        image.n_skips = 33;
+        image.format.n_bytes = n_bytes;
+        std::vector<std::byte> samples;
+        std::vector<std::byte> used;
+        const std::int64_t first = begin < 0 ? begin + 33 : begin;
+        const std::int64_t last = end < 0 ? end + 33 : end;
+        for (int p = 0; p < 37; ++p) {
+          const auto stored = draw("noise", 33, image.format, generator);
+          for (std::int64_t s = 0; s < 33; ++s) {
+            encode(stored[static_cast<std::size_t>(s)], image.format, samples);
+            if (s >= first && s < last) {
+              encode(stored[static_cast<std::size_t>(s)], image.format, used);
+            }
+          }
+        }
+        CompressSkips::Config config;
+        config.statistics = everything;
+        ImageInfo rest = image;
+        rest.n_skips = last - first;
+        const Result expected = reduce(config, rest, used, 37);
+        config.begin_skip = begin;
+        config.end_skip = end;
+        const Result result = reduce(config, image, samples, 37);
+        check::that(result.planes == expected.planes);
+        image.begin_skip = begin;
+        image.end_skip = end;
+        config.begin_skip.reset();
+        config.end_skip.reset();
+        check::that(reduce(config, image, samples, 37).planes == expected.planes);
+      }
+    }
+  }
+}
+
+void saturation_compares_what_the_samples_stand_for() {
+  for (const int n_bytes : {1, 2, 4, 8}) {
+    for (const double scale : {1.0, -1.0, 0.5}) {
+      ImageInfo image;
+      image.n_cols = 4;
+      image.n_skips = 3;
+      image.format.n_bytes = n_bytes;
+      image.format.scale = scale;
+      image.format.zero = 10;
+      std::vector<std::byte> samples;
+      for (const int x : {0, 1, 40, 0, 1, 39, -40, 0, 1, -39, 0, 1}) {
+        encode(std::int64_t{x}, image.format, samples);
+      }
+      CompressSkips::Config config;
+      config.saturation = 40 * std::abs(scale) + 10;
+      for (const std::int64_t per_call : {1, 4}) {
+        const Result result = reduce(config, image, samples, per_call);
+        check::equal(result.mask[0], scale > 0 ? mask_bit::saturated : 0U);
+        check::equal(result.mask[1], 0U);
+        check::equal(result.mask[2], scale < 0 ? mask_bit::saturated : 0U);
+        check::equal(result.mask[3], 0U);
+      }
+    }
+  }
+}
+
+void clipping_leaves_out_the_outliers() {
+  for (const int which : {0, 1, 2}) {
+    ImageInfo image;
+    image.n_cols = 1;
+    image.n_skips = 101;
+    image.format.kind = which < 2 ? SampleKind::integer : SampleKind::floating;
+    image.format.n_bytes = which == 0 ? 2 : 4;
+    std::vector<std::byte> samples;
+    for (int s = 0; s < 100; ++s) {
+      if (which < 2) encode(std::int64_t{1000 + s % 10}, image.format, samples);
+      if (which == 2) encode(1000.0 + s % 10, image.format, samples);
+    }
+    if (which < 2) encode(std::int64_t{30000}, image.format, samples);
+    if (which == 2) encode(30000.0, image.format, samples);
+    CompressSkips::Config config;
+    config.statistics = {"clipped_mean"};
+    // Floating samples are summed around a mean that is rounded itself.
+    const double clipped = reduce(config, image, samples, 1).planes[0][0];
+    check::that(std::abs(clipped - 1004.5) <= (which == 2 ? 2.3e-13 : 0.0), "clipped_mean");
+    config.clip_sigma = 1e6;
+    config.statistics = {"clipped_mean", "mean"};
+    const Result all = reduce(config, image, samples, 1);
+    check::equal(all.planes[0][0], all.planes[1][0]);
+  }
+}
+
+void strangers_get_values_and_may_not_exist() {
+  ImageInfo image;
+  image.n_cols = 3;
+  image.n_skips = 4;
+  image.format.blank = 9;
+  image.format.scale = 2;
+  CompressSkips::Config config;
+  config.statistics = {"mean", "nanprod"};
+  ForeignStatistics foreign;
+  foreign["nanprod"] = [](const double* values, std::int64_t n_pixels, std::int64_t n_skips,
+                          double* result) {
+    for (std::int64_t p = 0; p < n_pixels; ++p) {
+      result[p] = 1;
+      for (std::int64_t s = 0; s < n_skips; ++s) {
+        const double x = values[p * n_skips + s];
+        if (!std::isnan(x)) result[p] *= x;
+      }
+    }
+  };
+  CompressSkips stage(config, foreign);
+  stage.begin(image);
+  std::vector<std::byte> samples;
+  for (const int x : {1, 2, 3, 9, 1, 1, 1, 1, 9, 9, 9, 9}) {
+    encode(std::int64_t{x}, image.format, samples);
+  }
+  std::vector<double> mean(3);
+  std::vector<double> product(3);
+  double* planes[] = {mean.data(), product.data()};
+  std::vector<std::uint32_t> mask(3);
+  std::vector<std::byte> memory(static_cast<std::size_t>(stage.scratch_bytes()) + 64);
+  void* scratch = memory.data();
+  std::size_t space = memory.size();
+  std::align(64, static_cast<std::size_t>(stage.scratch_bytes()), scratch, space);
+  stage.reduce(samples.data(), 3, planes, mask.data(), static_cast<std::byte*>(scratch));
+  check::equal(product[0], 48.0);
+  check::equal(product[1], 16.0);
+  check::equal(product[2], 1.0);
+  check::equal(mean[0], 4.0);
+  check::throws<ConfigError>([&] { CompressSkips(config).begin(image); }, "nanprod");
+}
+
+void impossible_configs_are_refused_in_words() {
+  ImageInfo image;
+  image.n_cols = 1;
+  image.n_skips = 500;
+  const auto refused = [&](auto change, const std::string& part) {
+    CompressSkips::Config config;
+    change(config);
+    check::throws<ConfigError>([&] { CompressSkips(config).begin(image); }, part);
+  };
+  using C = CompressSkips::Config;
+  refused([](C& c) { c.statistics = {"modian"}; }, "\"modian\"; did you mean \"median\"?");
+  refused([](C& c) { c.statistics = {"mean", "mean"}; }, "twice");
+  refused([](C& c) { c.statistics = {}; }, "compress_skips.statistics");
+  refused([](C& c) { c.statistics = {"quantile(1.5)"}; }, "from 0 to 1");
+  refused([](C& c) { c.statistics = {"quantile(x)"}; }, "quantile(x)");
+  refused([](C& c) { c.statistics = {"quantile"}; }, "quantile(q)");
+  refused([](C& c) { c.statistics = {"mean(2)"}; }, "argument");
+  refused([](C& c) { c.begin_skip = 700; },
+          "compress_skips.begin_skip: must be below n_skips = 500; got 700");
+  refused([](C& c) { c.begin_skip = -501; }, "begin_skip");
+  refused([](C& c) { c.end_skip = 501; }, "end_skip");
+  refused([](C& c) { c.begin_skip = 5, c.end_skip = 5; }, "no skip");
+}
+
+void planes_know_their_kind_and_unit() {
+  ImageInfo image;
+  image.n_cols = 1;
+  image.n_skips = 5;
+  CompressSkips::Config config;
+  config.statistics = {"median", "std", "var", "sum", "count", "quantile(0.5)"};
+  const StagePlan plan = CompressSkips(config).begin(image);
+  check::equal(plan.planes.size(), std::size_t{6});
+  check::that(plan.planes[0].kind == PlaneKind::location && plan.planes[0].unit == "adu");
+  check::that(plan.planes[1].kind == PlaneKind::spread && plan.planes[1].unit == "adu");
+  check::that(plan.planes[2].kind == PlaneKind::spread && plan.planes[2].unit == "adu2");
+  check::that(plan.planes[3].kind == PlaneKind::other && plan.planes[3].unit == "adu");
+  check::that(plan.planes[4].kind == PlaneKind::other && plan.planes[4].unit.empty());
+  check::that(plan.planes[5].kind == PlaneKind::location && plan.planes[5].name == "quantile(0.5)");
+}
+
+/// A number that changes with any bit of the results for all kinds of data.
+std::uint64_t digest() {
+  std::uint64_t hash = 14695981039346656037U;
+  const auto add = [&](std::uint64_t word) { hash = (hash ^ word) * 1099511628211U; };
+  std::mt19937_64 generator(12);
+  const auto run = [&](const ImageInfo& image, const std::vector<std::byte>& samples) {
+    CompressSkips::Config config;
+    for (const auto* statistics : {&everything, &with_the_slow_ones}) {
+      config.statistics = *statistics;
+      const Result result = reduce(config, image, samples, 45);
+      for (const auto& plane : result.planes) {
+        for (const double value : plane) {
+          add(std::isnan(value) ? 1 : std::bit_cast<std::uint64_t>(value));
+        }
+      }
+      for (const auto bits : result.mask) add(bits);
+    }
+  };
+  for (const std::int64_t n_skips : {1, 2, 5, 31, 64, 103, 700}) {
+    ImageInfo image;
+    image.n_cols = 45;
+    image.n_skips = n_skips;
+    for (const auto& format : integer_formats()) {
+      image.format = format;
+      for (const char* shape : {"noise", "wide", "heavy tails", "any"}) {
+        std::vector<std::byte> samples;
+        for (int p = 0; p < 45; ++p) {
+          for (const auto stored : draw(shape, n_skips, format, generator)) {
+            encode(stored, format, samples);
+          }
+        }
+        run(image, samples);
+      }
+    }
+    for (const int n_bytes : {4, 8}) {
+      image.format = SampleFormat{};
+      image.format.kind = SampleKind::floating;
+      image.format.n_bytes = n_bytes;
+      image.format.big_endian = n_skips % 2 == 0;
+      for (const auto& shape : real_shapes) {
+        std::vector<std::byte> samples;
+        for (int p = 0; p < 45; ++p) {
+          for (const auto value : draw_reals(shape, n_skips, generator)) {
+            encode(p == 17 ? nan : value, image.format, samples);
+          }
+        }
+        run(image, samples);
+      }
+    }
+  }
+  return hash;
+}
+
+void every_simd_level_gives_the_same_bits(const std::string& program) {
+  std::string first;
+  for (const char* level : {"baseline", "v3", "v4"}) {
+    const std::string command =
+        std::string("SKIPSTREAM_SIMD=") + level + " '" + program + "' digest";
+    std::FILE* pipe = popen(command.c_str(), "r");
+    check::that(pipe != nullptr, command);
+    if (pipe == nullptr) return;
+    char line[200] = {};
+    check::that(std::fgets(line, sizeof line, pipe) != nullptr, command);
+    check::equal(pclose(pipe), 0, command);
+    std::printf("%s as asked for %s", line, level);
+    std::printf("\n");
+    const std::string bits = std::string(line).substr(0, 16);
+    if (first.empty()) first = bits;
+    check::equal(bits, first, level);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 2 && std::strcmp(argv[1], "digest") == 0) {
+    std::printf("%016llx by level %s", static_cast<unsigned long long>(digest()),
+                kernels::simd_level());
+    return 0;
+  }
+  integers_give_what_the_definitions_say();
+  a_scale_is_applied_last();
+  floats_give_what_the_definitions_say();
+  missing_samples_are_as_if_they_were_not_there();
+  infinities_stay();
+  the_largest_doubles_do_not_overflow();
+  only_the_skips_in_use_count();
+  saturation_compares_what_the_samples_stand_for();
+  clipping_leaves_out_the_outliers();
+  strangers_get_values_and_may_not_exist();
+  impossible_configs_are_refused_in_words();
+  planes_know_their_kind_and_unit();
+  every_simd_level_gives_the_same_bits(argv[0]);
+  return check::failures();
+}
