@@ -5,6 +5,7 @@
 #include "skipstream/base/error.hpp"
 #include "skipstream/io/byte_source.hpp"
 #include "skipstream/io/fits_structure.hpp"
+#include "skipstream/io/plane_writer.hpp"
 
 namespace py = pybind11;
 
@@ -16,6 +17,13 @@ SkipAxis skip_axis(const std::string& skips) {
   if (skips == "columns") return SkipAxis::columns;
   if (skips == "planes") return SkipAxis::planes;
   throw ConfigError("skips: \"" + skips + "\" is not one of columns, planes");
+}
+
+PixelFormat pixel_format(const std::string& dtype) {
+  if (dtype == "float32") return PixelFormat::float32;
+  if (dtype == "float64") return PixelFormat::float64;
+  if (dtype == "int32") return PixelFormat::int32;
+  throw ConfigError("dtype: \"" + dtype + "\" is not one of float32, float64, int32");
 }
 
 }  // namespace
@@ -59,6 +67,24 @@ void register_files(py::module_& m) {
         return scan_fits(file);
       },
       "path"_a);
+
+  py::class_<PlaneWriter>(m, "PlaneWriter")
+      .def(py::init<std::string>(), "path"_a)
+      .def(
+          "add_image",
+          [](PlaneWriter& writer, std::int64_t header_bytes, const std::string& dtype,
+             std::int64_t n_rows, std::int64_t n_cols) {
+            return writer.add_image(header_bytes, pixel_format(dtype), n_rows, n_cols);
+          },
+          "header_bytes"_a, "dtype"_a, "n_rows"_a, "n_cols"_a)
+      .def("datasum", &PlaneWriter::datasum, "image"_a)
+      .def(
+          "write_header",
+          [](PlaneWriter& writer, std::size_t image, const py::bytes& header) {
+            writer.write_header(image, std::string_view(header));
+          },
+          "image"_a, "header"_a)
+      .def("close", &PlaneWriter::close, py::call_guard<py::gil_scoped_release>());
 
   py::class_<FileSamples>(m, "FileSamples")
       .def(py::init<const std::string&, const FitsHdu&, std::int64_t, std::int64_t,

@@ -11,6 +11,7 @@
 #include "convert.hpp"
 #include "register.hpp"
 #include "skipstream/base/error.hpp"
+#include "skipstream/io/plane_writer.hpp"
 
 namespace py = pybind11;
 
@@ -255,6 +256,21 @@ class PyPipeline {
     return all;
   }
 
+  /// Rows that leave a stage go to images of a file, without Python: (plane or -1 for the mask,
+  /// image of the writer) each.
+  void add_writer(std::size_t number, PlaneWriter& writer,
+                  const std::vector<std::pair<int, std::size_t>>& images) {
+    pipeline_->add_tap(number, [&writer, images](const PixelChunk& chunk) {
+      for (const auto& [plane, image] : images) {
+        if (plane < 0) {
+          writer.write_rows(image, chunk.mask, chunk.n_rows);
+        } else {
+          writer.write_rows(image, chunk.planes[static_cast<std::size_t>(plane)], chunk.n_rows);
+        }
+      }
+    });
+  }
+
   [[nodiscard]] std::int64_t rows_pushed() const { return pipeline_->rows_pushed(); }
 
  private:
@@ -386,6 +402,8 @@ void register_pipeline(py::module_& m) {
       .def("push", &PyPipeline::push, "samples"_a)
       .def("run", &PyPipeline::run, "samples"_a, "progress"_a = py::none())
       .def("finish", &PyPipeline::finish)
+      .def("add_writer", &PyPipeline::add_writer, "stage"_a, "writer"_a, "images"_a,
+           py::keep_alive<1, 3>())
       .def("take_rows", &PyPipeline::take_rows, "table"_a)
       .def("table", &PyPipeline::table, "name"_a)
       .def("tables", &PyPipeline::tables)

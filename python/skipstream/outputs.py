@@ -13,13 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from .cards import BLOCK, card, comment_cards, n_blocks, with_checksum, word_sum
 from .config import Config, OutputConfig
-from .layout import ImageLayout
+from .layout import FileLayout, ImageLayout
 
 __all__ = ["PlaneFile", "config_digest", "whole_file", "write_table"]
 
@@ -73,76 +73,51 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.close(folder)
 
 
-def carried_cards(
-    cards: Sequence[tuple[str, str, str]], raw: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Header cards of the acquisition, as records that fitsio writes; long strings put together."""
-    records: list[dict[str, Any]] = []
+def carried_cards(hdu: _core.FitsHdu) -> list[str]:
+    """Cards of the acquisition, as they stand in the input; without those of its data unit."""
+    carried: list[str] = []
     seen: set[str] = set()
-    for number, (keyword, value, comment) in enumerate(cards):
-        if _NOT_CARRIED.match(keyword) or keyword in seen or raw[number][8:10] != "= ":
-            continue
-        seen.add(keyword)
-        quoted = raw[number][10:].lstrip().startswith("'")
-        following = number + 1
-        while quoted and value.endswith("&") and following < len(cards):
-            if cards[following][0] != "CONTINUE":
-                break
-            part = re.match(r"CONTINUE\s+'((?:[^']|'')*)'", raw[following])
-            if part is None:
-                break
-            value = value[:-1] + part[1].replace("''", "'").rstrip()
-            following += 1
-        record: dict[str, Any] = {"name": keyword, "comment": comment}
-        record["value"] = value if quoted else _plain_value(value)
-        records.append(record)
-    return records
+    wanted = False
+    for keyword, raw in zip((c[0] for c in hdu.cards), hdu.raw_cards, strict=True):
+        if keyword != "CONTINUE":
+            wanted = not (_NOT_CARRIED.match(keyword) or keyword in seen or raw[8:10] != "= ")
+            seen.add(keyword)
+        if wanted:
+            carried.append(raw)
+    return carried
 
 
-def _plain_value(text: str) -> Any:
-    if text in ("T", "F"):
-        return text == "T"
-    for kind in (int, float):
-        try:
-            return kind(text.replace("D", "E") if kind is float else text)
-        except ValueError:
-            continue
-    return text or None
-
-
-def provenance(config: Config, path: Path, checksum: str) -> list[dict[str, Any]]:
-    """Records that say how a file was made."""
-    records: list[dict[str, Any]] = [
-        {"name": "SKIPSTRV", "value": _core.__version__, "comment": "version of skipstream"},
-        {"name": "SKCFG", "value": config_digest(config), "comment": "fingerprint of the config"},
-        {"name": "INFILE", "value": ascii_text(path.name), "comment": "input file"},
-        {"name": "INSIZE", "value": path.stat().st_size, "comment": "[byte] size of the input"},
+def provenance(config: Config, path: Path, checksum: str) -> list[str]:
+    """Cards that say how a file was made."""
+    cards = [
+        *card("SKIPSTRV", _core.__version__, "version of skipstream"),
+        *card("SKCFG", config_digest(config), "fingerprint of the config"),
+        *card("INFILE", path.name, "input file"),
+        *card("INSIZE", path.stat().st_size, "[byte] size of the input"),
     ]
-    if checksum:
-        records.append(
-            {"name": "INSUM", "value": checksum, "comment": "checksum of the input as read"}
-        )
-    return records
-
-
-def ascii_text(text: str) -> str:
-    r"""A name as a FITS header can hold it: other characters as ``\x..`` or ``\u....``."""
-    escaped = text.encode("ascii", "backslashreplace").decode("ascii")
-    return "".join(c if " " <= c <= "~" else f"\\x{ord(c):02x}" for c in escaped)
+    return cards + (card("INSUM", checksum, "checksum of the input as read") if checksum else [])
 
 
 def history(config: Config) -> list[str]:
-    """One line per stage, with every parameter; long ones are continued."""
+    """HISTORY cards: a line per stage, with every parameter; long ones are continued."""
     lines = [f"input {_compact(asdict(config.input))}"]
     for number, stage in enumerate(config.stages):
         parameters = {key: value for key, value in stage.items() if key != "kind"}
         lines.append(f"stage[{number}] {stage['kind']} {_compact(parameters)}")
-    return [line[i : i + 70] for line in lines for i in range(0, len(line), 70)]
+    return [line for text in lines for line in comment_cards("HISTORY", text)]
 
 
 def _compact(values: Mapping[str, Any]) -> str:
     given = {key: value for key, value in values.items() if value is not None}
-    return ascii_text(json.dumps(given, separators=(",", ":")))
+    return json.dumps(given, separators=(",", ":"))
+
+
+_PRIMARY = [
+    *card("SIMPLE", True, "conforms to FITS standard 4.0"),
+    *card("BITPIX", 8),
+    *card("NAXIS", 0),
+    *card("EXTEND", True),
+]
 
 
 class PlaneFile:
@@ -152,34 +127,28 @@ class PlaneFile:
     """
 
     def __init__(
-        self,
-        path: Path,
-        output: OutputConfig,
-        config: Config,
-        source: Path,
-        primary: Sequence[dict[str, Any]],
+        self, path: Path, output: OutputConfig, config: Config, source: Path, layout: FileLayout
     ) -> None:
         self.output = output
         self._config = config
         self._source = source
+        first = layout.others[0][0] if layout.others else layout.images[0].hdu
+        self._primary = carried_cards(first if first.index == 0 else layout.images[0].hdu)
+        self._history = history(config)
         self._stack = contextlib.ExitStack()
-        temporary = self._stack.enter_context(whole_file(path))
-        # CFITSIO's names are a language; this one is ours, relative to a folder of any name.
-        self._fits = _open_new(temporary)
-        self._fits.create_image_hdu(None, dtype="i4")
-        for record in primary:
-            self._fits[0].write_key(**record)
-        self._hdus: dict[str, int] = {}
-        self._indices: list[int] = []
+        self._writer = _core.PlaneWriter(str(self._stack.enter_context(whole_file(path))))
+        # Known at the end: a sum for each image, eleven characters long.
+        n_sums = len(layout.images) * 11 // 60 + 1
+        cards = len(_PRIMARY) + len(self._primary) + len(self._history)
+        self._blocks = n_blocks(cards + len(provenance(config, source, "")) + n_sums + 2)
+        self._writer.add_image(self._blocks * BLOCK, "float32", 0, 0)
+        self._headers: list[tuple[int, int, list[str]]] = []
 
     def begin_image(
-        self,
-        image: ImageLayout,
-        number: int,
-        planes: Sequence[Mapping[str, str]],
-        plan: Mapping[str, Any],
+        self, image: ImageLayout, number: int, stage: int, pipeline: _core.Pipeline
     ) -> None:
-        """Make the HDUs of amplifier `number`, counted from 1."""
+        """Make the HDUs of amplifier `number`, counted from 1; rows come from the pipeline."""
+        planes = pipeline.planes_after(stage)
         names = [plane["name"] for plane in planes]
         wanted = self.output.planes or names
         for name in wanted:
@@ -188,137 +157,152 @@ class PlaneFile:
                 hint = f'; did you mean "{nearest}"?' if nearest else f"; known: {', '.join(names)}"
                 raise _core.ConfigError(f'output.planes: no plane "{name}"{hint}')
         units = {plane["name"]: plane["unit"] for plane in planes}
-        self._hdus = {}
-        self._indices = [names.index(name) for name in wanted]
-        first = plan["first_used_skip"]
-        carried = carried_cards(image.hdu.cards, image.hdu.raw_cards)
+        carried = carried_cards(image.hdu) if image.hdu.index > 0 else []
+        first, n_used = pipeline.plan["first_used_skip"], pipeline.plan["n_used_skips"]
+        self._headers = []
         for name in [*wanted, "mask"]:
-            self._fits.create_image_hdu(
-                dims=[image.n_rows, image.n_cols],
-                dtype="i4"
-                if name == "mask"
-                else self.output.dtype.replace("float", "f")[:1]
-                + ("4" if self.output.dtype == "float32" else "8"),
-                extname=re.sub(r"[^A-Z0-9_]+", "_", name.upper()).strip("_"),
-                extver=number,
-            )
-            hdu = self._fits[-1]
-            self._hdus[name] = len(self._fits) - 1
-            hdu.write_key("AMPNAME", ascii_text(image.amplifier), comment="amplifier")
-            if units.get(name):
-                hdu.write_key("BUNIT", units[name], comment="unit of the pixels")
-            hdu.write_key("NSTART", first + 1, comment="first sample used, counted from 1")
-            hdu.write_key("NEND", first + plan["n_used_skips"], comment="last sample used")
-            hdu.write_key("NUSED", plan["n_used_skips"], comment="samples used")
+            dtype = "int32" if name == "mask" else self.output.dtype
+            cards = [
+                *card("XTENSION", "IMAGE", "image extension"),
+                *card("BITPIX", {"int32": 32, "float32": -32, "float64": -64}[dtype]),
+                *card("NAXIS", 2),
+                *card("NAXIS1", image.n_cols, "columns"),
+                *card("NAXIS2", image.n_rows, "rows"),
+                *card("PCOUNT", 0),
+                *card("GCOUNT", 1),
+                *card("EXTNAME", re.sub(r"[^A-Z0-9_]+", "_", name.upper()).strip("_")),
+                *card("EXTVER", number, "number of the amplifier"),
+                *card("AMPNAME", image.amplifier, "amplifier"),
+                *(card("BUNIT", units[name], "unit of the pixels") if units.get(name) else []),
+                *card("NSTART", first + 1, "first sample used, counted from 1"),
+                *card("NEND", first + n_used, "last sample used"),
+                *card("NUSED", n_used, "samples used"),
+            ]
             if name == "mask":
                 for bit, word, doc in _core.mask_names():
-                    hdu.write_key(word[:8], bit, comment=doc)
-            if image.hdu.index > 0:
-                for record in carried:
-                    hdu.write_key(**record)
-
-    def write_rows(
-        self, planes: NDArray[np.float64], mask: NDArray[np.uint32], first_row: int
-    ) -> None:
-        """Write the next rows of every plane."""
-        kind = np.float32 if self.output.dtype == "float32" else np.float64
-        for (name, hdu), index in zip(self._hdus.items(), [*self._indices, -1], strict=True):
-            rows = mask.view(np.int32) if name == "mask" else planes[index].astype(kind, copy=False)
-            self._fits[hdu].write(rows, start=[first_row, 0])
+                    cards += card(word[:8], bit, doc)
+            cards += carried + self._history
+            blocks = n_blocks(len(cards) + len(_FINDING_KEYWORDS) + 2)
+            hdu = self._writer.add_image(blocks * BLOCK, dtype, image.n_rows, image.n_cols)
+            self._headers.append((hdu, blocks, cards))
+        indices = [*(names.index(name) for name in wanted), -1]
+        hdus = [hdu for hdu, _, _ in self._headers]
+        pipeline.add_writer(stage, self._writer, list(zip(indices, hdus, strict=True)))
 
     def finish_image(self, findings: Sequence[Mapping[str, Any]]) -> None:
-        """Add what the stages found out to the headers of this image."""
-        for hdu in self._hdus.values():
-            for finding in findings:
-                keyword = _FINDING_KEYWORDS.get(finding["name"])
-                if keyword and np.isfinite(finding["value"]):
-                    self._fits[hdu].write_key(
-                        keyword, finding["value"], comment=f"[{finding['unit']}] {finding['doc']}"
-                    )
+        """Write the headers of this image, with what the stages found out."""
+        found: dict[str, list[str]] = {}
+        for finding in findings:
+            keyword = _FINDING_KEYWORDS.get(finding["name"])
+            if keyword and np.isfinite(finding["value"]):
+                note = f"[{finding['unit']}] {finding['doc']}"
+                found[keyword] = card(keyword, finding["value"], note)
+        extra = [line for cards in found.values() for line in cards]
+        for hdu, blocks, cards in self._headers:
+            full = with_checksum([*cards, *extra], self._writer.datasum(hdu), blocks)
+            self._writer.write_header(hdu, full)
 
     def close(self, checksum: str) -> None:
-        """Seal the file: provenance, checksums, final name."""
-        for record in provenance(self._config, self._source, checksum):
-            self._fits[0].write_key(**record)
-        lines = history(self._config)
-        for number in range(len(self._fits)):
-            hdu = self._fits[number]
-            for line in lines:
-                hdu.write_history(line)
-            hdu.write_checksum()
-        self._fits.close()
+        """Seal the file: provenance, final name."""
+        made = provenance(self._config, self._source, checksum)
+        cards = [*_PRIMARY, *self._primary, *made, *self._history]
+        self._writer.write_header(0, with_checksum(cards, 0, self._blocks))
+        self._writer.close()
         self._stack.close()
 
     def abandon(self, error: BaseException) -> None:
         """Remove what was written so far."""
-        with contextlib.suppress(OSError):
-            self._fits.close()
         self._stack.__exit__(type(error), error, error.__traceback__)
-
-
-def _open_new(path: Path) -> Any:
-    """Open a new FITS file for CFITSIO, whatever characters the folder's name has."""
-    if re.fullmatch(r"[\w./ -]+", str(path)) and not str(path).startswith("-"):
-        return fitsio.FITS(str(path), "rw")
-    path.touch()
-    link = Path("/proc/self/fd") / str(os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY))
-    path.unlink()
-    return fitsio.FITS(str(link / path.name), "rw")
 
 
 def write_table(
     path: Path,
     table: NDArray[np.void],
     columns: Sequence[Mapping[str, str]],
-    header: Sequence[Mapping[str, Any]],
+    header: Sequence[str],
 ) -> None:
     """Write a table in the format of the file's ending: .fits, .csv, .ecsv or .parquet.
 
-    `columns` gives name, unit and doc of each column of `table`.
+    `columns` gives name, unit and doc of each column of `table`; `header` FITS cards.
     """
     with whole_file(path) as temporary:
         _WRITERS[path.suffix](temporary, table, columns, header)
+
+
+_FORMATS = {"i8": "K", "f8": "D", "i4": "J", "f4": "E", "i2": "I", "u1": "B", "b1": "L"}
 
 
 def _write_fits(
     path: Path,
     table: NDArray[np.void],
     columns: Sequence[Mapping[str, str]],
-    header: Sequence[Mapping[str, Any]],
+    header_cards: Sequence[str],
 ) -> None:
-    kinds = [
-        (n, "S" + str(max(1, d.itemsize // 4))) if d.kind == "U" else (n, d.str)
-        for n, d in ((n, table.dtype[n]) for n in table.dtype.names or ())
+    kinds: list[tuple[str, str]] = []
+    cards: list[str] = []
+    for number, column in enumerate(columns, 1):
+        dtype = table.dtype[column["name"]]
+        width = max(1, dtype.itemsize // 4)
+        text = dtype.kind == "U"
+        kinds.append((column["name"], f"S{width}" if text else dtype.newbyteorder(">").str))
+        cards += card(f"TTYPE{number}", column["name"])
+        cards += card(f"TFORM{number}", f"{width}A" if text else _FORMATS[dtype.str[1:]])
+        if column["unit"]:
+            cards += card(f"TUNIT{number}", column["unit"])
+        cards += card(f"TCOMM{number}", column["doc"])
+    row = np.dtype(kinds)
+    cards = [
+        *card("XTENSION", "BINTABLE", "binary table"),
+        *card("BITPIX", 8),
+        *card("NAXIS", 2),
+        *card("NAXIS1", row.itemsize, "bytes of a row"),
+        *card("NAXIS2", len(table), "rows"),
+        *card("PCOUNT", 0),
+        *card("GCOUNT", 1),
+        *card("TFIELDS", len(columns), "columns"),
+        *cards,
+        *header_cards,
     ]
-    plain = np.empty(len(table), dtype=kinds)
-    for name in table.dtype.names or ():
-        plain[name] = (
-            np.char.encode(table[name], "ascii", "backslashreplace")
-            if (table.dtype[name].kind == "U")
-            else table[name]
-        )
-    with _open_new(path) as fits:
-        fits.create_table_hdu(
-            dtype=plain.dtype,
-            extname=str(header[0]["value"]).upper(),
-            units=[column["unit"] for column in columns],
-        )
-        hdu = fits[-1]
-        if len(plain):
-            hdu.write(plain)
-        for number, column in enumerate(columns, 1):
-            hdu.write_key(f"TCOMM{number}", column["doc"])
-        for record in header[1:]:
-            hdu.write_key(**record)
-        for number in range(len(fits)):
-            fits[number].write_checksum()
+    blocks = n_blocks(len(cards) + 2)
+    datasum = 0
+    with path.open("xb") as file:
+        file.write(with_checksum(_PRIMARY, 0))
+        start = file.tell()
+        file.write(bytes(blocks * BLOCK))
+        step = max(4, (1 << 20) // row.itemsize // 4 * 4)  # whole words
+        for begin in range(0, len(table), step):
+            part = table[begin : begin + step]
+            rows = np.empty(len(part), row)
+            for name, kind in kinds:
+                rows[name] = (
+                    np.char.encode(part[name], "ascii", "backslashreplace")
+                    if kind[0] == "S"
+                    else part[name]
+                )
+            data = rows.tobytes()
+            if begin + step >= len(table):
+                data = data.ljust(
+                    -(-(begin * row.itemsize + len(data)) // BLOCK) * BLOCK - begin * row.itemsize,
+                    b"\0",
+                )
+            datasum = word_sum([data], datasum)
+            file.write(data)
+        file.seek(start)
+        file.write(with_checksum(cards, datasum, blocks))
+
+
+def _values(cards: Sequence[str]) -> dict[str, Any]:
+    """Keywords and values of header cards."""
+    from astropy.io.fits import Header
+
+    return dict(Header.fromstring("".join(cards)))
 
 
 def _write_csv(
     path: Path,
     table: NDArray[np.void],
     columns: Sequence[Mapping[str, str]],
-    header: Sequence[Mapping[str, Any]],
+    header: Sequence[str],
 ) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -329,7 +313,7 @@ def _write_csv(
 def _as_qtable(
     table: NDArray[np.void],
     columns: Sequence[Mapping[str, str]],
-    header: Sequence[Mapping[str, Any]],
+    header: Sequence[str],
 ) -> Any:
     from astropy.table import Table
 
@@ -337,7 +321,7 @@ def _as_qtable(
     for column in columns:
         result[column["name"]].unit = column["unit"] or None
         result[column["name"]].description = column["doc"]
-    result.meta.update({record["name"]: record["value"] for record in header})
+    result.meta.update(_values(header))
     return result
 
 
@@ -345,7 +329,7 @@ def _write_ecsv(
     path: Path,
     table: NDArray[np.void],
     columns: Sequence[Mapping[str, str]],
-    header: Sequence[Mapping[str, Any]],
+    header: Sequence[str],
 ) -> None:
     _as_qtable(table, columns, header).write(str(path), format="ascii.ecsv")
 
@@ -354,7 +338,7 @@ def _write_parquet(
     path: Path,
     table: NDArray[np.void],
     columns: Sequence[Mapping[str, str]],
-    header: Sequence[Mapping[str, Any]],
+    header: Sequence[str],
 ) -> None:
     try:
         import pyarrow as pa
@@ -372,7 +356,7 @@ def _write_parquet(
         )
         for column, array in zip(columns, arrays, strict=True)
     ]
-    metadata = {str(record["name"]): str(record["value"]) for record in header}
+    metadata = {keyword: str(value) for keyword, value in _values(header).items()}
     pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata)), path)
 
 

@@ -21,9 +21,10 @@ from numpy.lib import recfunctions
 from numpy.typing import NDArray
 
 from . import _core
+from .cards import ascii_text, card
 from .config import Config, OutputConfig
 from .layout import FileLayout, ImageLayout, read_layout, stem_of
-from .outputs import PlaneFile, ascii_text, carried_cards, config_digest, provenance, write_table
+from .outputs import PlaneFile, config_digest, provenance, write_table
 from .pipeline import reducers_of
 
 __all__ = ["ImageResult", "image_info", "output_paths", "plan_image", "run"]
@@ -351,18 +352,14 @@ class _FileRun:
     def run(self) -> list[ImageResult]:
         identity = _identity(self.path) if self.path.is_file() else None
         layout = read_layout(self.path, self.config.input)
-        primary = (
-            layout.others[0][0]
-            if layout.others and layout.others[0][0].index == 0
-            else (layout.images[0].hdu)
-        )
-        cards = carried_cards(primary.cards, primary.raw_cards)
         files: list[tuple[int, PlaneFile]] = []
         try:
             for output, target in self.targets:
                 if output.table is None:
                     number = self.config.stage_number(output.after)
-                    files.append((number, PlaneFile(target, output, self.config, self.path, cards)))
+                    files.append(
+                        (number, PlaneFile(target, output, self.config, self.path, layout))
+                    )
             results = [
                 self.run_image(image, number, files)
                 for number, image in enumerate(layout.images, 1)
@@ -398,21 +395,15 @@ class _FileRun:
     ) -> ImageResult:
         begin = time.perf_counter()
         last = _last_pixel_stage(self.config)
-        taps = sorted({stage for stage, _ in files})
         kept: dict[str, Any] = {}
-        if self.folder is None and last is not None:
-            taps = [last]
+        taps = [last] if self.folder is None and last is not None else []
 
         def on_rows(
-            stage: int, planes: NDArray[np.float64], mask: NDArray[np.uint32], first_row: int
+            _stage: int, planes: NDArray[np.float64], mask: NDArray[np.uint32], first_row: int
         ) -> None:
-            for wanted, file in files:
-                if wanted == stage:
-                    file.write_rows(planes, mask, first_row)
-            if kept:
-                rows = slice(first_row, first_row + len(mask))
-                kept["planes"][:, rows] = planes
-                kept["mask"][rows] = mask
+            rows = slice(first_row, first_row + len(mask))
+            kept["planes"][:, rows] = planes
+            kept["mask"][rows] = mask
 
         pipeline = _core.Pipeline(
             self.config.stages,
@@ -430,7 +421,7 @@ class _FileRun:
             kept["planes"] = np.empty((len(names), *shape), np.float32)
             kept["mask"] = np.empty(shape, np.uint32)
         for stage, file in files:
-            file.begin_image(image, number, pipeline.planes_after(stage), pipeline.plan)
+            file.begin_image(image, number, stage, pipeline)
 
         row_bytes = image.n_bytes // max(image.n_rows, 1)
 
@@ -514,8 +505,8 @@ class _FileRun:
         tables = self.tables[name]
         table = recfunctions.stack_arrays(tables, usemask=False) if len(tables) > 1 else tables[0]
         header = [
-            {"name": "TABLE", "value": name, "comment": "what the rows are"},
-            {"name": "COORDS", "value": "0-based", "comment": "x: column, y: row of the image"},
+            *card("EXTNAME", name.upper(), "what the rows are"),
+            *card("COORDS", "0-based", "x: column, y: row of the image"),
             *provenance(self.config, self.path, checksum),
         ]
         write_table(target, table, self.columns[name], header)
