@@ -81,6 +81,7 @@ py::dict plane_dict(const PlaneInfo& plane) {
   py::dict result;
   result["name"] = plane.name;
   result["unit"] = plane.unit;
+  result["is_label"] = plane.kind == PlaneKind::label;
   return result;
 }
 

@@ -344,3 +344,28 @@ def test_mask_bits_have_the_names_of_the_core() -> None:
     assert {bit.name: bit.value for bit in sk.MaskBit} == {
         name: bit for bit, name, _ in _core.mask_names()
     }
+
+
+def test_a_label_image_and_the_pixels_agree_with_the_table(leach: Path, tmp_path: Path) -> None:
+    stages = [dict(stage) for stage in CONFIG["stage"]]
+    stages[-1] |= {"noise": 0.4, "keep_pixels": True, "label_image": True}
+    outputs = [
+        {"after": "find_clusters", "path": "{stem}_planes.fits"},
+        {"after": "find_clusters", "path": "{stem}_clusters.csv"},
+        {"after": "find_clusters", "path": "{stem}_pixels.parquet", "table": "cluster_pixels"},
+    ]
+    config = sk.load_config({**CONFIG, "stage": stages, "output": outputs})
+    (result,) = sk.run(config, [leach], output=tmp_path)
+    (plain,) = sk.run(config, [leach])
+    with fits.open(tmp_path / "raw_planes.fits", checksum=True) as planes:
+        label = planes["LABEL"].data
+        mean = planes["MEAN"].data
+    assert label.dtype == ">i4"
+    assert np.array_equal(label, plain.planes["label"])
+    assert result.clusters is not None
+    assert np.array_equal(np.unique(label)[1:], result.clusters["cluster_id"])
+    pixels = pq.read_table(tmp_path / "raw_pixels.parquet")
+    x, y = pixels["x"].to_numpy(), pixels["y"].to_numpy()
+    assert np.array_equal(label[y, x], pixels["cluster_id"].to_numpy())
+    assert np.array_equal(mean[y, x], pixels["charge"].to_numpy().astype(np.float32))
+    assert np.count_nonzero(label) == len(x)

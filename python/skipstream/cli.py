@@ -149,7 +149,7 @@ def run(
             threads=threads,
             overwrite=overwrite,
             resume=resume,
-            progress=progress.bytes_done,
+            progress=progress.rows_done,
         ):
             results.append(result)
             progress.result(result)
@@ -166,7 +166,7 @@ class _Progress:
         self.quiet = quiet
         self.n_files = n_files
         self.total = total
-        self.done: dict[Path, int] = {}
+        self.done: dict[Path, tuple[int, int]] = {}
         self.files: set[Path] = set()
         self.bar: Any = None
         self.task: Any = None
@@ -187,7 +187,7 @@ class _Progress:
                 TextColumn("{task.description}"), BarColumn(), DownloadColumn(),
                 TransferSpeedColumn(), TimeRemainingColumn(), console=Console(stderr=True),
             )  # fmt: skip
-            self.task = self.bar.add_task(f"0/{self.n_files} files", total=self.total)
+            self.task = self.bar.add_task(self._counts(), total=self.total)
             self.bar.start()
         return self
 
@@ -195,10 +195,16 @@ class _Progress:
         if self.bar is not None:
             self.bar.stop()
 
-    def bytes_done(self, path: Path, n_bytes: int) -> None:
-        self.done[path] = n_bytes
+    def rows_done(self, path: Path, n_bytes: int, n_rows: int) -> None:
+        self.done[path] = n_bytes, n_rows
         if self.bar is not None:
-            self.bar.update(self.task, completed=min(sum(self.done.values()), self.total))
+            # A compressed file has more samples than bytes.
+            done = min(sum(n for n, _ in self.done.values()), self.total)
+            self.bar.update(self.task, completed=done, description=self._counts())
+
+    def _counts(self) -> str:
+        n_rows = sum(n for _, n in self.done.values())
+        return f"{len(self.files)}/{self.n_files} files, {n_rows} rows"
 
     def result(self, result: ImageResult) -> None:
         self.files.add(result.path)
@@ -223,7 +229,7 @@ class _Progress:
             else:
                 click.echo(line, err=True)
         if self.bar is not None:
-            self.bar.update(self.task, description=f"{len(self.files)}/{self.n_files} files")
+            self.bar.update(self.task, description=self._counts())
 
 
 @main.command()

@@ -157,11 +157,16 @@ class PlaneFile:
                 hint = f'; did you mean "{nearest}"?' if nearest else f"; known: {', '.join(names)}"
                 raise _core.ConfigError(f'output.planes: no plane "{name}"{hint}')
         units = {plane["name"]: plane["unit"] for plane in planes}
+        labels = {plane["name"]: plane["is_label"] for plane in planes}
         carried = carried_cards(image.hdu) if image.hdu.index > 0 else []
         first, n_used = pipeline.plan["first_used_skip"], pipeline.plan["n_used_skips"]
         self._headers = []
         for name in [*wanted, "mask"]:
-            dtype = "int32" if name == "mask" else self.output.dtype
+            dtype = self.output.dtype
+            if name == "mask":
+                dtype = "int32"
+            elif labels[name]:
+                dtype = "int32" if image.n_rows * image.n_cols < 2**31 else "float64"
             cards = [
                 *card("XTENSION", "IMAGE", "image extension"),
                 *card("BITPIX", {"int32": 32, "float32": -32, "float64": -64}[dtype]),

@@ -30,7 +30,7 @@ from .pipeline import reducers_of
 __all__ = ["ImageResult", "image_info", "output_paths", "plan_image", "run"]
 
 JOURNAL = "run.jsonl"
-Progress = Callable[[Path, int], None]
+Progress = Callable[[Path, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,8 @@ def run(
         Replace outputs that exist, or keep those that an earlier run with the same config and
         input finished. With neither, an output that exists is an error before anything is read.
     progress
-        Called with a path and the bytes of raw samples done so far (within `jobs` = 1) or in all.
+        Called with a path, and the bytes of raw samples and the rows done: so far with `jobs` = 1,
+        else when the file is done.
 
     Yields
     ------
@@ -245,7 +246,10 @@ def _run(
                 except BrokenProcessPool:
                     results = [_failed(path, "the worker process died", folder)]
             if progress is not None and path.exists():
-                progress(path, sum(result.report.get("raw_bytes", 0) for result in results))
+                reports = [result.report for result in results if result.report]
+                progress(
+                    path, sum(r["raw_bytes"] for r in reports), sum(r["n_rows"] for r in reports)
+                )
             yield from results
 
 
@@ -347,6 +351,7 @@ class _FileRun:
         self.tables: dict[str, list[NDArray[np.void]]] = {}
         self.columns: dict[str, list[dict[str, str]]] = {}
         self.bytes_before = 0
+        self.rows_before = 0
         self.datasums: list[str] = []
 
     def run(self) -> list[ImageResult]:
@@ -402,7 +407,8 @@ class _FileRun:
             _stage: int, planes: NDArray[np.float64], mask: NDArray[np.uint32], first_row: int
         ) -> None:
             rows = slice(first_row, first_row + len(mask))
-            kept["planes"][:, rows] = planes
+            for plane, values in zip(kept["planes"], planes, strict=True):
+                plane[rows] = values
             kept["mask"][rows] = mask
 
         pipeline = _core.Pipeline(
@@ -416,9 +422,12 @@ class _FileRun:
         )
         names: list[str] = []
         if self.folder is None and last is not None:
-            names = [plane["name"] for plane in pipeline.planes_after(last)]
+            planes = pipeline.planes_after(last)
+            names = [plane["name"] for plane in planes]
             shape = (image.n_rows, image.n_cols)
-            kept["planes"] = np.empty((len(names), *shape), np.float32)
+            kept["planes"] = [
+                np.empty(shape, np.int64 if plane["is_label"] else np.float32) for plane in planes
+            ]
             kept["mask"] = np.empty(shape, np.uint32)
         for stage, file in files:
             file.begin_image(image, number, stage, pipeline)
@@ -427,11 +436,14 @@ class _FileRun:
 
         def report(rows: int) -> None:
             if self.progress is not None:
-                self.progress(self.path, self.bytes_before + rows * row_bytes)
+                self.progress(
+                    self.path, self.bytes_before + rows * row_bytes, self.rows_before + rows
+                )
 
         checksum = self.feed(pipeline, image, report)
         pipeline.finish()
         self.bytes_before += image.n_bytes
+        self.rows_before += image.n_rows
         findings = pipeline.findings()
         for _, file in files:
             file.finish_image(findings)

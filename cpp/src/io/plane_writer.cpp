@@ -99,9 +99,14 @@ void PlaneWriter::write_pixels(Image& image, const T* values, std::int64_t n_row
 
 void PlaneWriter::write_rows(std::size_t image, const double* values, std::int64_t n_rows) {
   Image& target = images_.at(image);
-  write_pixels(
-      target, values, n_rows,
-      target.format == PixelFormat::float64 ? kernels::encode_float64 : kernels::encode_float32);
+  switch (target.format) {
+    case PixelFormat::float32:
+      return write_pixels(target, values, n_rows, kernels::encode_float32);
+    case PixelFormat::float64:
+      return write_pixels(target, values, n_rows, kernels::encode_float64);
+    case PixelFormat::int32:
+      return write_pixels(target, values, n_rows, kernels::encode_whole);
+  }
 }
 
 void PlaneWriter::write_rows(std::size_t image, const std::uint32_t* values, std::int64_t n_rows) {

@@ -42,6 +42,17 @@ std::uint64_t encode_float64(const double* values, std::int64_t n, std::byte* by
   return sum;
 }
 
+std::uint64_t encode_whole(const double* values, std::int64_t n, std::byte* bytes) noexcept {
+  std::uint64_t sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto word = static_cast<std::uint32_t>(static_cast<std::int32_t>(values[i]));
+    sum += word;
+    const std::uint32_t swapped = big_endian(word);
+    __builtin_memcpy(bytes + 4 * i, &swapped, sizeof swapped);
+  }
+  return sum;
+}
+
 std::uint64_t encode_int32(const std::uint32_t* values, std::int64_t n, std::byte* bytes) noexcept {
   std::uint64_t sum = 0;
   for (std::int64_t i = 0; i < n; ++i) {

@@ -852,7 +852,7 @@ StagePlan FindClusters::begin(const ImageInfo& image, const std::vector<PlaneInf
   finder_ = std::make_unique<Finder>(config_, image, planes);
   StagePlan plan;
   plan.planes = planes;
-  if (config_.label_image) plan.planes.push_back({"label", "", PlaneKind::other});
+  if (config_.label_image) plan.planes.push_back({"label", "", PlaneKind::label});
   plan.barrier = config_.label_image || Finder::measures_noise(config_);
   plan.state_bytes = finder_->state_bytes();
   plan.tables.push_back(cluster_table(finder_->unit()));

@@ -20,6 +20,7 @@ enum class PlaneKind : std::uint8_t {
   location,  ///< moves with the samples' zero: mean, median, first, ...
   spread,    ///< does not: std, mad, ptp, ...
   other,     ///< neither: sum, rms, count
+  label,     ///< a whole number that names something: of no use when rounded
 };
 
 /// One named plane of pixels.

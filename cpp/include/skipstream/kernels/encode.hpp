@@ -10,6 +10,8 @@ namespace skipstream::kernels {
 /// an infinity beyond float32.
 std::uint64_t encode_float32(const double* values, std::int64_t n, std::byte* bytes) noexcept;
 std::uint64_t encode_float64(const double* values, std::int64_t n, std::byte* bytes) noexcept;
+/// Whole numbers, as int32.
+std::uint64_t encode_whole(const double* values, std::int64_t n, std::byte* bytes) noexcept;
 std::uint64_t encode_int32(const std::uint32_t* values, std::int64_t n, std::byte* bytes) noexcept;
 
 }  // namespace skipstream::kernels
