@@ -26,6 +26,7 @@ import numpy as np
 
 import skipstream as sk
 from skipstream import _core
+from skipstream.reading import open_samples
 
 CORES = os.cpu_count() or 1
 PLANES = ["mean", "median", "std"]
@@ -57,17 +58,17 @@ def read_plainly(path: Path) -> None:
 
 def reduce_file(path: Path, n_skips: int, statistics: list[str], threads: int) -> np.ndarray:
     """File to planes in memory, by the core alone."""
-    hdu = next(h for h in _core.scan_fits(str(path)) if h.axes)
-    n_cols = hdu.axes[0] // n_skips
+    (layout,) = sk.read_layout(path).images
+    samples = open_samples(layout)
     image = _core.ImageInfo(
-        n_cols=n_cols,
+        n_cols=layout.n_cols,
         n_skips=n_skips,
-        n_rows=hdu.axes[1],
-        dtype=hdu.dtype,
-        scale=hdu.scale,
-        zero=hdu.zero,
+        n_rows=layout.n_rows,
+        dtype=samples.dtype,
+        scale=samples.scale,
+        zero=samples.zero,
     )
-    planes = np.empty((len(statistics), hdu.axes[1], n_cols), np.float32)
+    planes = np.empty((len(statistics), layout.n_rows, layout.n_cols), np.float32)
 
     def keep(_stage: int, rows: np.ndarray, _mask: np.ndarray, first_row: int) -> None:
         planes[:, first_row : first_row + rows.shape[1]] = rows
@@ -76,10 +77,11 @@ def reduce_file(path: Path, n_skips: int, statistics: list[str], threads: int) -
         [{"kind": "compress_skips", "statistics": statistics}],
         image,
         threads=threads,
+        row_multiple=samples.piece_rows,
         taps=[0],
         on_rows=keep,
     )
-    pipeline.run(_core.FileSamples(str(path), hdu, n_cols=n_cols, n_skips=n_skips))
+    samples.feed(pipeline, None)
     pipeline.finish()
     return planes
 
@@ -188,6 +190,33 @@ def run_into(folder: Path, config: sk.Config, path: Path) -> None:
     """Run into a folder of its own: to remove the last run's outputs takes time, too."""
     for result in sk.run(config, [path], output=tempfile.mkdtemp(dir=folder)):
         assert result.status == "done", result
+
+
+def figure_rice(folder: Path, scale: int) -> None:
+    """Decode and reduce RICE tiles against fitsio's decoding alone; and other ways to compress."""
+    n_skips, n_cols = 500, 500
+    n_rows = 400 // scale
+    for dtype in ("i4", "u2"):
+        path = folder / f"raw_{dtype}.fits.fz"
+        samples = np.random.default_rng(1).normal(10_000, 20, (n_rows, n_cols * n_skips))
+        with fitsio.FITS(str(path), "rw") as fits:
+            fits.write(np.rint(samples).astype(dtype), compress="RICE_1", header={"NDCMS": n_skips})
+
+        def decode(p: Path = path) -> None:
+            with fitsio.FITS(str(p)) as fits:
+                for row in range(0, n_rows, 8):
+                    fits[1][row : row + 8, :]
+
+        for statistics, threads, floor in (
+            (["mean", "std"], 1, "2.5"),
+            (["mean", "std"], CORES, "4.25"),
+            (PLANES, 1, "1.8"),
+        ):
+            ratio, spread = paired(
+                decode, lambda s=statistics, t=threads, p=path: reduce_file(p, n_skips, s, t), 3
+            )
+            what = f"{dtype}, {'+'.join(statistics)}, {threads} threads"
+            line(f"fitsio's RICE decode / ours with {what}", ratio, f"at least {floor}", spread)
 
 
 def figure_chain(folder: Path, scale: int) -> None:

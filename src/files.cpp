@@ -1,6 +1,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <memory>
+#include <utility>
+
 #include "register.hpp"
 #include "skipstream/base/error.hpp"
 #include "skipstream/io/byte_source.hpp"
@@ -13,10 +16,21 @@ namespace skipstream::python {
 
 namespace {
 
-SkipAxis skip_axis(const std::string& skips) {
-  if (skips == "columns") return SkipAxis::columns;
-  if (skips == "planes") return SkipAxis::planes;
-  throw ConfigError("skips: \"" + skips + "\" is not one of columns, planes");
+/// Calls zlib through Python, which has it on every machine; without the GIL while it works.
+Inflate inflate_by(const py::object& function) {
+  const auto shared = std::shared_ptr<py::object>(new py::object(function), [](auto* object) {
+    const py::gil_scoped_acquire gil;
+    delete object;
+  });
+  return [shared](std::span<const std::byte> stream, std::span<std::byte> output) {
+    const py::gil_scoped_acquire gil;
+    const auto from =
+        py::memoryview::from_memory(stream.data(), static_cast<py::ssize_t>(stream.size()));
+    const auto to =
+        py::memoryview::from_memory(output.data(), static_cast<py::ssize_t>(output.size()));
+    const auto problem = (*shared)(from, to).cast<std::string>();
+    if (!problem.empty()) throw FitsError(problem);
+  };
 }
 
 PixelFormat pixel_format(const std::string& dtype) {
@@ -28,9 +42,57 @@ PixelFormat pixel_format(const std::string& dtype) {
 
 }  // namespace
 
-FileSamples::FileSamples(const std::string& path, const FitsHdu& hdu, std::int64_t n_cols,
-                         std::int64_t n_skips, const std::string& skips)
-    : file_(path), reader_(file_, hdu, n_cols, n_skips, skip_axis(skips)) {}
+FileSamples::FileSamples(const py::list& planes, const SampleShape& shape, const std::string& skips,
+                         Inflate inflate, const std::string& name)
+    : n_rows_(shape.n_rows) {
+  std::vector<PlaneReader::Plane> places;
+  std::string known;
+  for (const auto& plane : planes) {
+    const auto [path, hdu] = plane.cast<std::pair<std::string, FitsHdu>>();
+    if (files_.empty() || path != known)
+      files_.push_back(std::make_unique<FileSource>(path, files_.empty() ? name : ""));
+    known = path;
+    const FileSource& file = *files_.back();
+    if (skips == "columns" && !hdu.compression.empty()) {
+      tiles_ = std::make_unique<TileReader>(file, hdu, shape, std::move(inflate));
+      source_ = tiles_.get();
+      format_ = tiles_->format();
+      return;
+    }
+    if (skips == "columns") {
+      rows_ = std::make_unique<SampleReader>(file, hdu, shape);
+      source_ = rows_.get();
+      format_ = rows_->format();
+      return;
+    }
+    format_ = hdu.format;
+    if (skips == "planes") {
+      planes_ = std::make_unique<PlaneReader>(file, hdu, shape);
+      source_ = planes_.get();
+      return;
+    }
+    const bool fits = hdu.compression.empty() && hdu.axes.size() <= 2 && !hdu.axes.empty() &&
+                      row_samples_of(hdu) == shape.n_cols &&
+                      rows_of(hdu) >= shape.first_row + shape.n_rows;
+    if (!fits) throw FitsError(place_of(file, hdu) + ": is not a plain plane of the image's shape");
+    places.push_back({&file, hdu.data_offset});
+  }
+  if (skips != "hdus") {
+    throw ConfigError("skips: \"" + skips + "\" is not one of columns, planes, hdus");
+  }
+  planes_ = std::make_unique<PlaneReader>(std::move(places), format_, shape);
+  source_ = planes_.get();
+}
+
+std::optional<std::uint32_t> FileSamples::datasum() const {
+  if (rows_) return rows_->datasum();
+  if (planes_) return planes_->datasum();
+  return {};
+}
+
+void FileSamples::check_unchanged() const {
+  for (const auto& file : files_) file->check_unchanged();
+}
 
 void register_files(py::module_& m) {
   using namespace py::literals;
@@ -61,12 +123,12 @@ void register_files(py::module_& m) {
 
   m.def(
       "scan_fits",
-      [](const std::string& path) {
+      [](const std::string& path, const std::string& name) {
         const py::gil_scoped_release release;
-        const FileSource file(path);
+        const FileSource file(path, name);
         return scan_fits(file);
       },
-      "path"_a);
+      "path"_a, "name"_a = "");
 
   py::class_<PlaneWriter>(m, "PlaneWriter")
       .def(py::init<std::string>(), "path"_a)
@@ -86,14 +148,31 @@ void register_files(py::module_& m) {
           "image"_a, "header"_a)
       .def("close", &PlaneWriter::close, py::call_guard<py::gil_scoped_release>());
 
+  m.def("knows_tiles", &TileReader::knows, "hdu"_a);
+
   py::class_<FileSamples>(m, "FileSamples")
-      .def(py::init<const std::string&, const FitsHdu&, std::int64_t, std::int64_t,
-                    const std::string&>(),
-           "path"_a, "hdu"_a, py::kw_only(), "n_cols"_a, "n_skips"_a, "skips"_a = "columns")
-      .def_property_readonly("n_rows",
-                             [](const FileSamples& samples) { return samples.reader().n_rows(); })
-      .def_property_readonly("datasum",
-                             [](const FileSamples& samples) { return samples.reader().datasum(); });
+      .def(py::init([](const py::list& planes, std::int64_t n_rows, std::int64_t n_cols,
+                       std::int64_t n_skips, const std::string& skips, std::int64_t first_row,
+                       std::int64_t first_sample, bool is_reversed, const py::object& inflate,
+                       const std::string& name) {
+             const SampleShape shape{.n_rows = n_rows,
+                                     .n_cols = n_cols,
+                                     .n_skips = n_skips,
+                                     .first_row = first_row,
+                                     .first_sample = first_sample,
+                                     .is_reversed = is_reversed};
+             return std::make_unique<FileSamples>(planes, shape, skips, inflate_by(inflate), name);
+           }),
+           "planes"_a, py::kw_only(), "n_rows"_a, "n_cols"_a, "n_skips"_a, "skips"_a, "first_row"_a,
+           "first_sample"_a, "is_reversed"_a, "inflate"_a, "name"_a = "")
+      .def_property_readonly("n_rows", &FileSamples::n_rows)
+      .def_property_readonly("dtype", [](const FileSamples& s) { return dtype_name(s.format()); })
+      .def_property_readonly("scale", [](const FileSamples& s) { return s.format().scale; })
+      .def_property_readonly("zero", [](const FileSamples& s) { return s.format().zero; })
+      .def_property_readonly("blank", [](const FileSamples& s) { return s.format().blank; })
+      .def_property_readonly("piece_pixels",
+                             [](const FileSamples& s) { return s.source().piece_pixels(); })
+      .def_property_readonly("datasum", &FileSamples::datasum);
 }
 
 }  // namespace skipstream::python

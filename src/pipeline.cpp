@@ -116,7 +116,7 @@ py::dict plan_dict(const PipelinePlan& plan) {
 class PyPipeline {
  public:
   PyPipeline(const py::object& stages, const ImageInfo& image, int threads, std::int64_t chunk_rows,
-             std::int64_t spool_bytes, const std::string& spool_folder,
+             std::int64_t row_multiple, std::int64_t spool_bytes, const std::string& spool_folder,
              const std::vector<std::size_t>& taps, const py::object& on_rows,
              const py::dict& foreign)
       : image_(image) {
@@ -133,6 +133,7 @@ class PyPipeline {
     PipelineOptions options;
     options.n_threads = static_cast<std::size_t>(threads);
     options.chunk_rows = chunk_rows;
+    options.row_multiple = row_multiple;
     if (spool_bytes >= 0) options.spool_bytes = spool_bytes;
     if (!spool_folder.empty()) options.spool_folder = spool_folder;
     pipeline_ = std::make_unique<Pipeline>(std::move(chain), std::move(options));
@@ -180,8 +181,8 @@ class PyPipeline {
       };
     }
     const py::gil_scoped_release release;
-    pipeline_->run(samples.reader(), samples.reader().n_rows(), report);
-    samples.file().check_unchanged();
+    pipeline_->run(samples.source(), samples.n_rows(), report);
+    samples.check_unchanged();
   }
 
   void finish() {
@@ -393,11 +394,12 @@ void register_pipeline(py::module_& m) {
 
   py::class_<PyPipeline>(m, "Pipeline")
       .def(py::init<const py::object&, const ImageInfo&, int, std::int64_t, std::int64_t,
-                    const std::string&, const std::vector<std::size_t>&, const py::object&,
-                    const py::dict&>(),
+                    std::int64_t, const std::string&, const std::vector<std::size_t>&,
+                    const py::object&, const py::dict&>(),
            "stages"_a, "image"_a, py::kw_only(), "threads"_a = 1, "chunk_rows"_a = 0,
-           "spool_bytes"_a = -1, "spool_folder"_a = "", "taps"_a = std::vector<std::size_t>(),
-           "on_rows"_a = py::none(), "foreign"_a = py::dict())
+           "row_multiple"_a = 1, "spool_bytes"_a = -1, "spool_folder"_a = "",
+           "taps"_a = std::vector<std::size_t>(), "on_rows"_a = py::none(),
+           "foreign"_a = py::dict())
       .def_property_readonly("plan", &PyPipeline::plan)
       .def_property_readonly("rows_pushed", &PyPipeline::rows_pushed)
       .def("push", &PyPipeline::push, "samples"_a)

@@ -2,12 +2,15 @@
 
 #include <pybind11/pybind11.h>
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "skipstream/base/sample.hpp"
 #include "skipstream/config/parse.hpp"
 #include "skipstream/io/sample_reader.hpp"
+#include "skipstream/io/tile_reader.hpp"
 #include "skipstream/stages/compress_skips.hpp"
 
 namespace skipstream::python {
@@ -15,17 +18,26 @@ namespace skipstream::python {
 void register_files(pybind11::module_& m);
 void register_pipeline(pybind11::module_& m);
 
-/// The samples of a plain image HDU, with the file that they come from.
+/// The samples of an image, with the files that they come from.
 class FileSamples {
  public:
-  FileSamples(const std::string& path, const FitsHdu& hdu, std::int64_t n_cols,
-              std::int64_t n_skips, const std::string& skips);
-  [[nodiscard]] const SampleReader& reader() const { return reader_; }
-  [[nodiscard]] const FileSource& file() const { return file_; }
+  FileSamples(const pybind11::list& planes, const SampleShape& shape, const std::string& skips,
+              Inflate inflate, const std::string& name);
+  [[nodiscard]] const SampleSource& source() const { return *source_; }
+  [[nodiscard]] const SampleFormat& format() const { return format_; }
+  [[nodiscard]] std::int64_t n_rows() const { return n_rows_; }
+  /// None where the file's own bytes are compressed.
+  [[nodiscard]] std::optional<std::uint32_t> datasum() const;
+  void check_unchanged() const;
 
  private:
-  FileSource file_;
-  SampleReader reader_;
+  std::vector<std::unique_ptr<FileSource>> files_;
+  std::unique_ptr<SampleReader> rows_;
+  std::unique_ptr<PlaneReader> planes_;
+  std::unique_ptr<TileReader> tiles_;
+  const SampleSource* source_ = nullptr;
+  SampleFormat format_;
+  std::int64_t n_rows_ = 0;
 };
 
 /// NumPy's name of a sample type: ">i2", "<u2", "<f4", ...

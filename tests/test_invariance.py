@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 import skipstream as sk
 from skipstream import _core
+from skipstream.reading import open_samples
 
 DTYPES = ["|u1", "|i1", ">i2", "<u2", ">i4", "<u4", ">i8", "<u8", ">f4", "<f4", ">f8", "<f8"]
 STATISTICS = [
@@ -86,7 +87,8 @@ def test_a_file_gives_the_bits_of_the_array(dtype: str, tmp_path: Path) -> None:
     path = tmp_path / "raw.fits"
     with fitsio.FITS(str(path), "rw") as fits:
         fits.write(samples.reshape(17, -1))
-    (hdu,) = _core.scan_fits(str(path))
+    (image,) = sk.read_layout(path, sk.load_config(INPUT).input).images
+    opened = open_samples(image)
     planes = np.empty((len(STATISTICS), 17, 11))
 
     def keep(_stage: int, rows: NDArray[np.float64], _mask: object, first_row: int) -> None:
@@ -95,16 +97,19 @@ def test_a_file_gives_the_bits_of_the_array(dtype: str, tmp_path: Path) -> None:
     pipeline = _core.Pipeline(
         CHAIN[:1],
         _core.ImageInfo(
-            n_cols=11, n_skips=30, n_rows=17, dtype=hdu.dtype, scale=hdu.scale, zero=hdu.zero
+            n_cols=11, n_skips=30, n_rows=17, dtype=opened.dtype, scale=opened.scale,
+            zero=opened.zero,
         ),
         threads=2, chunk_rows=4, taps=[0], on_rows=keep,
     )  # fmt: skip
-    pipeline.run(_core.FileSamples(str(path), hdu, n_cols=11, n_skips=30))
+    opened.feed(pipeline, None)
     pipeline.finish()
     expected = sk.compress_skips(samples, STATISTICS)
     for plane, name in zip(planes, STATISTICS, strict=True):
         assert digest(plane) == digest(expected[name]), name
 
+
+INPUT = {"input": {"n_skips": 30}, "stage": CHAIN[:1]}
 
 PROGRAM = """
 import sys

@@ -78,19 +78,44 @@ class FitsHdu:
     cards: list[tuple[str, str, str]]  # (keyword, value text, comment) in file order
     raw_cards: list[str]  # as 80-character strings
 
-def scan_fits(path: str) -> list[FitsHdu]: ...
+def scan_fits(path: str, name: str = ...) -> list[FitsHdu]: ...
+def knows_tiles(hdu: FitsHdu) -> bool:
+    """Whether the core decodes the tiles of a compressed image."""
 
 class FileSamples:
-    """The samples of a plain image HDU. `skips` says which axis holds the skips: "columns"
-    (NAXIS1 = n_cols * n_skips, or NAXIS1 = n_skips of a 3-D image) or "planes" (NAXIS3)."""
+    """Encoded samples of an image. `planes` are files and HDUs: one with the skips in "columns" or
+    "planes", or one for each skip ("hdus"). `inflate(stream, output)` fills the output from a gzip
+    stream, and returns what is wrong."""
 
     def __init__(
-        self, path: str, hdu: FitsHdu, *, n_cols: int, n_skips: int, skips: str = ...
+        self,
+        planes: list[tuple[str, FitsHdu]],
+        *,
+        n_rows: int,
+        n_cols: int,
+        n_skips: int,
+        skips: str,
+        first_row: int,
+        first_sample: int,
+        is_reversed: bool,
+        inflate: Callable[[memoryview, memoryview], str],
+        name: str = ...,
     ) -> None: ...
-    n_rows: int
     @property
-    def datasum(self) -> int:
-        """FITS DATASUM of the bytes read; of the data unit when all of it was read once."""
+    def n_rows(self) -> int: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def zero(self) -> float: ...
+    @property
+    def blank(self) -> int | None: ...
+    @property
+    def piece_pixels(self) -> int: ...
+    @property
+    def datasum(self) -> int | None:
+        """FITS DATASUM of the bytes read; None where they are compressed."""
 
 class PlaneWriter:
     """A FITS file of images, written while rows arrive; the headers come last."""
@@ -114,6 +139,7 @@ class Pipeline:
         *,
         threads: int = ...,
         chunk_rows: int = ...,
+        row_multiple: int = ...,
         spool_bytes: int = ...,
         spool_folder: str = ...,
         taps: Sequence[int] = ...,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -242,6 +243,7 @@ def check(config_path: Path, files: tuple[Path, ...], overrides: tuple[str, ...]
     from . import _core
     from .config import load_config
     from .layout import read_layout
+    from .reading import plain_file
     from .running import plan_image
 
     config = load_config(config_path, overrides)
@@ -249,8 +251,9 @@ def check(config_path: Path, files: tuple[Path, ...], overrides: tuple[str, ...]
     failed = False
     for path in files:
         try:
-            for image in read_layout(path, config.input).images:
-                _print_plan(path, image, plan_image(image, config))
+            with plain_file(path, tempfile.gettempdir()) as plain:
+                for image in read_layout(path, config.input, plain=plain).images:
+                    _print_plan(path, image, plan_image(image, config))
         except (_core.Error, OSError) as error:
             message = str(error)
             _complain(message if path.name in message else f"{path}: {message}")
@@ -296,14 +299,16 @@ def _print_plan(path: Path, image: ImageLayout, plan: dict[str, Any]) -> None:
 def info(files: tuple[Path, ...], n_skips: str | None) -> None:
     """Say how FILES are understood, and where each number came from."""
     from . import _core
-    from .config import InputConfig
+    from .inputs import InputConfig
     from .layout import read_layout
+    from .reading import plain_file
 
     skips = int(n_skips) if n_skips is not None and n_skips.isdigit() else n_skips
     failed = False
     for path in files:
         try:
-            _print_layout(read_layout(path, InputConfig(n_skips=skips)))
+            with plain_file(path, tempfile.gettempdir()) as plain:
+                _print_layout(read_layout(path, InputConfig(n_skips=skips), plain=plain))
         except (_core.Error, OSError) as error:
             _complain(str(error))
             failed = True
@@ -313,8 +318,10 @@ def info(files: tuple[Path, ...], n_skips: str | None) -> None:
 
 def _print_layout(layout: FileLayout) -> None:
     click.echo(_printable(str(layout.path)))
+    click.echo(f"  layout {layout.layout.name} ({layout.why}): {layout.layout.doc}")
     for hdu, why in layout.others:
-        click.echo(f"  HDU {hdu.index}: {_printable(hdu.name) or hdu.kind}, {why}")
+        name = _printable(hdu.name)
+        click.echo(f"  HDU {hdu.index}: {name or hdu.kind}, {_printable(why)}; no samples")
     for image in layout.images:
         hdu = image.hdu
         scaled = (
@@ -326,16 +333,19 @@ def _print_layout(layout: FileLayout) -> None:
             f"  HDU {hdu.index}: amplifier {_printable(image.amplifier)}, {image.n_rows} rows x "
             f"{image.n_cols} columns x {image.n_skips} skips"
         )
-        click.echo(
-            f"    skips      {image.n_skips_from}"
-            + (", on NAXIS3" if image.skips == "planes" else "")
-        )
+        where = {"planes": ", on NAXIS3", "hdus": ", one in each HDU", "columns": ""}
+        mirrored = ", mirrored" if image.is_reversed else ""
+        click.echo(f"    skips      {image.n_skips_from}{where.get(image.skips, '')}{mirrored}")
         click.echo(f"    prescan    {image.prescan_cols} columns ({image.prescan_from})")
-        click.echo(f"    samples    {hdu.dtype}{scaled}, {_size(image.n_bytes)}")
+        click.echo(f"    overscan   {image.overscan_cols} columns ({image.overscan_from})")
+        padded = "" if image.pad is None else f", {image.pad} where there is no sample"
+        click.echo(f"    samples    {hdu.dtype}{scaled}{padded}, {_size(image.n_bytes)}")
         compression = f", {hdu.compression}" if hdu.compression else ""
         click.echo(f"    reader     {image.reader}{compression}")
         if image.lossy:
             click.echo(f"    lossy      {image.lossy}")
+        for note in image.notes:
+            click.echo(f"    note       {_printable(note)}")
 
 
 @main.command()

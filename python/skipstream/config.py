@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _core
+from .inputs import INPUT_DOCS, InputConfig, wrong_input
 from .reference import bounds, toml_value
 
 __all__ = ["Config", "InputConfig", "OutputConfig", "init_config", "load_config"]
@@ -17,53 +18,6 @@ __all__ = ["Config", "InputConfig", "OutputConfig", "init_config", "load_config"
 _OUTPUT_FORMATS = {
     "planes": (".fits",),
     "table": (".fits", ".csv", ".ecsv", ".parquet"),
-}
-
-
-@dataclass(frozen=True)
-class InputConfig:
-    """How files are read; the ``[input]`` table.
-
-    Attributes
-    ----------
-    amplifiers
-        ``"all"``, or HDU numbers and names.
-    n_skips
-        A number, a header keyword, or None for the known keywords.
-    n_cols
-        Pixels of a row, or None: NAXIS1 / n_skips.
-    prescan_cols, overscan_cols, prescan_rows, overscan_rows
-        Pixels at the begin and the end of a row and of the image; None for prescan_cols: the
-        header's PRESCAN or CCDNPRES, else 0.
-    begin_skip, end_skip
-        Skips used by every stage: half-open, negative counts from the end.
-    unit
-        Of the samples.
-    """
-
-    amplifiers: str | list[int | str] = "all"
-    n_skips: int | str | None = None
-    n_cols: int | None = None
-    prescan_cols: int | None = None
-    overscan_cols: int = 0
-    prescan_rows: int = 0
-    overscan_rows: int = 0
-    begin_skip: int = 0
-    end_skip: int | None = None
-    unit: str = "adu"
-
-
-_INPUT_DOCS = {
-    "amplifiers": '"all", or a list of HDU numbers and names',
-    "n_skips": "a number, or a header keyword; default: NDCMS, NDCM or NSAMP",
-    "n_cols": "pixels of a row; default: NAXIS1 / n_skips",
-    "prescan_cols": "pixels at the begin of a row; default: PRESCAN, CCDNPRES, or 0",
-    "overscan_cols": "pixels at the end of a row",
-    "prescan_rows": "rows before the active ones",
-    "overscan_rows": "rows behind the active ones",
-    "begin_skip": "first skip used; negative counts from the end",
-    "end_skip": "skip after the last one used; negative counts from the end",
-    "unit": "of the samples",
 }
 
 
@@ -146,23 +100,6 @@ def _known(word: str, names: Sequence[str]) -> str:
     )
 
 
-def _check_type(name: str, value: Any) -> str:
-    integer = isinstance(value, int) and not isinstance(value, bool)
-    if name == "amplifiers":
-        words = isinstance(value, list) and all(isinstance(v, (int, str)) for v in value)
-        return "" if value == "all" or words else 'must be "all" or a list of HDU numbers and names'
-    if name == "n_skips":
-        good = (integer and value >= 1) or isinstance(value, str)
-        return "" if good else "must be an integer of at least 1 or a header keyword"
-    if name in ("begin_skip", "end_skip"):
-        return "" if integer else "must be an integer"
-    if name == "n_cols":
-        return "" if integer and value >= 1 else "must be an integer of at least 1"
-    if name == "unit":
-        return "" if isinstance(value, str) else "must be a string"
-    return "" if integer and value >= 0 else "must be an integer of at least 0"
-
-
 def _shown(value: Any) -> str:
     return toml_value(value) if isinstance(value, (str, bool, list)) else repr(value)
 
@@ -176,7 +113,7 @@ def _read_input(table: Any, lines: _Lines, problems: list[str]) -> InputConfig:
     for key, value in table.items():
         if key not in names:
             problems.append(f"{lines.place('input', 0, key)}input: no key {_known(key, names)}")
-        elif wrong := _check_type(key, value):
+        elif wrong := wrong_input(key, value):
             place = lines.place("input", 0, key)
             problems.append(f"{place}input.{key}: {wrong}; got {_shown(value)}")
         else:
@@ -366,7 +303,9 @@ def init_config() -> str:
     lines = ["# A skipstream config. Lines that begin with # show the defaults.", "", "[input]"]
     for f in fields(InputConfig):
         default = "" if f.default in (None, MISSING) else toml_value(f.default)
-        lines.append(f"# {f.name} = {default}".rstrip().ljust(40) + f"  # {_INPUT_DOCS[f.name]}")
+        if f.name == "keywords":
+            default = "{}"
+        lines.append(f"# {f.name} = {default}".rstrip().ljust(40) + f"  # {INPUT_DOCS[f.name]}")
     for stage in _core.schema():
         mark = "" if stage["name"] in _USUAL else "# "
         lines += ["", f"# {stage['doc']}", f"{mark}[[stage]]", f'{mark}kind = "{stage["name"]}"']

@@ -1,25 +1,23 @@
-"""How a FITS file is understood: images, amplifiers, skips, and where each number came from."""
+"""How files are understood: layouts, images, amplifiers, skips, and where each number came from.
+
+The table `LAYOUTS` says what the headers of each layout have, and where the samples are. The first
+row that fits a file is taken, or the one that the config names.
+"""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import _core
-from .config import InputConfig
+from .inputs import KEYWORDS, LAYOUTS, InputConfig, Layout
 
-__all__ = ["FileLayout", "ImageLayout", "read_layout", "stem_of"]
+__all__ = ["FileLayout", "ImageLayout", "read_layout", "regions_of", "stem_of"]
 
-#: Keywords that hold the number of samples of a pixel, in the order in which they are tried.
-SKIP_KEYWORDS = ("NDCMS", "NDCM", "NSAMP")
-#: Keywords that hold the number of pixels of a row.
-COLUMN_KEYWORDS = ("NCOL",)
-PRESCAN_KEYWORDS = ("PRESCAN", "CCDNPRES")
-#: Keywords of the serial binning.
-BINNING_KEYWORDS = ("NSBIN", "NBINCOL")
-
-_ENDINGS = (".fz", ".fits", ".fit", ".fts")
+_ENDINGS = (".fz", ".fits", ".fit", ".fts", ".gz", ".bz2", ".xz")
 
 
 def stem_of(path: Path) -> str:
@@ -37,21 +35,29 @@ class ImageLayout:
     Attributes
     ----------
     hdu
-        The HDU, as the core's scanner found it.
+        The HDU (the first of several), as the core's scanner found it.
     amplifier
-        EXTNAME, or ``EXT`` and the number of the HDU.
+        EXTNAME, AMPNAME, ``L`` and ``U``, or ``EXT`` and the number of the HDU.
     n_rows, n_cols, n_skips
-        Shape in pixels and samples.
-    n_skips_from, prescan_from
+        Shape in pixels and samples, of the part that is read.
+    first_row, first_sample, is_reversed
+        Where it begins in the HDU, and whether it is mirrored.
+    n_skips_from, prescan_from, overscan_from
         Where the number came from, in words.
     averaged
         Samples that the file's writer has averaged already; 1: none.
     skips
-        Where the skips lie: ``"columns"`` or ``"planes"``.
+        Where the skips lie: ``"columns"``, ``"planes"``, ``"hdus"`` or ``"regions"``.
+    planes
+        File and HDU of every plane of samples; one where they are in one HDU.
+    path
+        The file as the user named it.
     reader
-        ``"core"``, or ``"fitsio row slices"`` for tile-compressed images.
+        ``"core"``, or ``"fitsio row slices"`` for rare compressions.
     lossy
         Why the stored samples may differ from those measured; empty: they do not.
+    notes
+        What does not agree, or was left out, in words.
     """
 
     hdu: _core.FitsHdu
@@ -64,9 +70,21 @@ class ImageLayout:
     skips: str
     prescan_cols: int
     prescan_from: str
+    overscan_cols: int
+    overscan_from: str
+    prescan_rows: int
+    overscan_rows: int
     reader: str
     lossy: str
     header: dict[str, float] = field(repr=False)
+    planes: tuple[tuple[str, _core.FitsHdu], ...] = field(repr=False)
+    path: Path = Path()
+    first_row: int = 0
+    first_sample: int = 0
+    is_reversed: bool = False
+    pad: int | None = None
+    unit: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def n_bytes(self) -> int:
@@ -80,68 +98,113 @@ class FileLayout:
     """All images of a file, and the HDUs that hold none."""
 
     path: Path
+    layout: Layout
+    why: str
     images: tuple[ImageLayout, ...]
     others: tuple[tuple[_core.FitsHdu, str], ...]
 
 
-def numbers_of(*headers: _core.FitsHdu) -> dict[str, float]:
-    """Header cards with a numeric value, also where it is written as a string."""
-    found: dict[str, float] = {}
-    for hdu in headers:
-        for keyword, text, _ in hdu.cards:
-            if keyword in found or not text:
-                continue
-            try:
-                value = float(text.replace("D", "E"))
-            except ValueError:
-                continue
-            if math.isfinite(value):
-                found[keyword] = value
-    return found
+class _Header:
+    """The cards of an image and of the primary HDU, by the roles of their keywords."""
+
+    def __init__(self, config: InputConfig, *hdus: _core.FitsHdu) -> None:
+        self.words: dict[str, str] = {}
+        self.numbers: dict[str, float] = {}
+        self.hdu_of: dict[str, int] = {}
+        self.config = config
+        for hdu in hdus:
+            for keyword, text, _ in hdu.cards:
+                if keyword in self.words or not text:
+                    continue
+                self.words[keyword] = text
+                self.hdu_of[keyword] = hdu.index
+                try:
+                    value = float(text.replace("D", "E"))
+                except ValueError:
+                    continue
+                if math.isfinite(value):
+                    self.numbers[keyword] = value
+
+    def keyword(self, role: str, *, words: bool = False) -> str | None:
+        known = self.words if words else self.numbers
+        own = self.config.keywords.get(role)
+        names = (own,) if own else KEYWORDS[role]
+        return next((name for name in names if name in known), None)
+
+    def count(self, place: str, role: str) -> tuple[int, str] | None:
+        """A positive whole number, and the keyword that has it."""
+        keyword = self.keyword(role)
+        if keyword is None:
+            return None
+        value = self.numbers[keyword]
+        if value != int(value) or value < 1:
+            raise _core.FitsError(f"{place}: {keyword} = {value:g} must be a positive whole number")
+        return int(value), keyword
+
+    def section(self, role: str) -> tuple[int, int, int, int, str] | None:
+        """A region ``[x1:x2,y1:y2]`` of FITS, as 0-based half-open ranges, and its keyword."""
+        keyword = self.keyword(role, words=True)
+        if keyword is None:
+            return None
+        return (*_section(self.words[keyword]), keyword) if _section(self.words[keyword]) else None
 
 
-def _count(place: str, keyword: str, value: float) -> int:
-    if value != int(value) or value < 1:
-        raise _core.FitsError(f"{place}: {keyword} = {value:g} must be a positive whole number")
-    return int(value)
+def _section(text: str) -> tuple[int, int, int, int] | tuple[()]:
+    found = re.fullmatch(r"\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]", text.strip())
+    if not found:
+        return ()
+    x1, x2, y1, y2 = (int(part) for part in found.groups())
+    return min(x1, x2) - 1, max(x1, x2), min(y1, y2) - 1, max(y1, y2)
 
 
-def _find(header: dict[str, float], keywords: tuple[str, ...]) -> str | None:
-    return next((keyword for keyword in keywords if keyword in header), None)
+def regions_of(hdu: _core.FitsHdu) -> list[tuple[int, int, int, int]]:
+    """ROISEC1, ROISEC2, ... as 0-based half-open ranges (x1, x2, y1, y2)."""
+    found = [(c[0], _section(c[1])) for c in hdu.cards if re.fullmatch(r"ROISEC\d+", c[0])]
+    for keyword, section in found:
+        if not section:
+            raise _core.FitsError(f"HDU {hdu.index}: {keyword} is not [x1:x2,y1:y2]")
+    return [section for _, section in found if section]
 
 
-def _skips_of(
-    hdu: _core.FitsHdu, header: dict[str, float], config: InputConfig, place: str
-) -> tuple[int, str]:
+def _skips_of(place: str, header: _Header) -> tuple[int, str]:
+    config = header.config
     if isinstance(config.n_skips, int):
         return config.n_skips, "config"
     if isinstance(config.n_skips, str):
-        if config.n_skips not in header:
-            nearest = _core.nearest_name(config.n_skips, list(header))
+        if config.n_skips not in header.numbers:
+            nearest = _core.nearest_name(config.n_skips, list(header.numbers))
             hint = f'; nearest: "{nearest}"' if nearest else ""
             raise _core.FitsError(f'{place}: no number "{config.n_skips}" in the header{hint}')
         keyword: str | None = config.n_skips
     else:
-        keyword = _find(header, SKIP_KEYWORDS)
+        keyword = header.keyword("n_skips")
     if keyword is None:
-        return 1, f"no keyword {', '.join(SKIP_KEYWORDS)}: one sample per pixel"
-    own = any(card[0] == keyword for card in hdu.cards)
-    return _count(place, keyword, header[keyword]), f"{keyword} of HDU {hdu.index if own else 0}"
+        names = ", ".join(KEYWORDS["n_skips"])
+        return 1, f"no keyword {names}: one sample per pixel"
+    value = header.numbers[keyword]
+    if value != int(value) or value < 1:
+        raise _core.FitsError(f"{place}: {keyword} = {value:g} must be a positive whole number")
+    return int(value), f"{keyword} of HDU {header.hdu_of[keyword]}"
+
+
+@dataclass
+class _Shape:
+    """Rows, columns and skips of a frame, and the samples averaged before."""
+
+    n_rows: int
+    n_cols: int
+    n_skips: int
+    averaged: int = 1
+    skips: str = "columns"
 
 
 def _shape(
-    hdu: _core.FitsHdu,
-    n_skips: int,
-    origin: str,
-    header: dict[str, float],
-    config: InputConfig,
-    place: str,
-) -> tuple[int, int, int, int, str]:
-    """Rows, columns, skips, samples averaged before, and the axis of the skips."""
+    place: str, hdu: _core.FitsHdu, n_skips: int, origin: str, header: _Header, layout: Layout
+) -> _Shape:
     axes = [*hdu.axes]
     if len(axes) == 1:
         axes.append(1)
-    if len(axes) == 3:
+    if len(axes) == 3 and layout.skips == "columns":
         fits = [name for name, axis in (("columns", 0), ("planes", 2)) if axes[axis] == n_skips]
         if len(fits) != 1:
             raise _core.FitsError(
@@ -149,28 +212,39 @@ def _shape(
                 f"NAXIS3, but {'both are' if fits else 'neither is'} {n_skips} ({origin})"
             )
         if fits[0] == "columns":
-            return axes[2], axes[1], n_skips, 1, "columns"
-        return axes[1], axes[0], n_skips, 1, "planes"
+            return _Shape(axes[2], axes[1], n_skips)
+        return _Shape(axes[1], axes[0], n_skips, skips="planes")
     if len(axes) != 2:
         raise _core.FitsError(f"{place}: NAXIS = {len(axes)}; an image has 1 to 3 axes")
     width, n_rows = axes
-    keyword = _find(header, COLUMN_KEYWORDS)
-    n_cols = config.n_cols
-    if n_cols is None and keyword is not None:
-        n_cols = _count(place, keyword, header[keyword])
-        if n_cols == width and n_skips > 1 and origin != "config":
-            if hdu.dtype[1:2] == "f":
-                return n_rows, width, 1, n_skips, "columns"
+    if layout.skips == "averaged":
+        return _Shape(n_rows, width, 1, n_skips)
+    if layout.skips in ("hdus", "files"):
+        return _Shape(n_rows, width, n_skips, skips="hdus")
+    config = header.config
+    counted = header.count(place, "n_cols")
+    n_cols, keyword = counted or (None, "")
+    if config.n_cols is not None:
+        n_cols, keyword = config.n_cols, "n_cols"
+    if layout.skips == "regions":
+        if n_cols is None:
+            raise _core.FitsError(f"{place}: regions need the columns; set n_cols in [input]")
+        return _Shape(n_rows, n_cols, n_skips, skips="regions")
+    if n_cols == width and n_skips > 1 and origin != "config" and keyword != "n_cols":
+        if hdu.dtype[1:2] == "f":
+            return _Shape(n_rows, width, 1, n_skips)
+        if width % n_skips or layout.name != "leach":
             raise _core.FitsError(
                 f"{place}: {keyword} = NAXIS1 = {width}, so either the {n_skips} samples "
                 f"({origin}) are averaged already, or {keyword} counts them; "
                 "set n_skips or n_cols in [input]"
             )
+        return _Shape(n_rows, width // n_skips, n_skips)  # the keyword counts samples
     if n_cols is not None and width == n_cols * n_skips:
-        return n_rows, n_cols, n_skips, 1, "columns"
+        return _Shape(n_rows, n_cols, n_skips)
     if (n_cols is None or origin == "config") and width % n_skips == 0:
-        return n_rows, width // n_skips, n_skips, 1, "columns"
-    named = f"{keyword or 'n_cols'} = {n_cols}" if n_cols is not None else ""
+        return _Shape(n_rows, width // n_skips, n_skips)
+    named = f"{keyword} = {n_cols}" if n_cols is not None else ""
     raise _core.FitsError(
         f"{place}: NAXIS1 = {width} is not "
         + (f"{named} times " if named else "a multiple of ")
@@ -178,47 +252,206 @@ def _shape(
     )
 
 
-def _understand(
-    path: Path, hdu: _core.FitsHdu, primary: _core.FitsHdu, config: InputConfig
-) -> ImageLayout:
-    place = f"{path.name}[{hdu.index}]"
-    header = numbers_of(hdu, primary)
-    n_skips, origin = _skips_of(hdu, header, config, place)
-    n_rows, n_cols, n_skips, averaged, skips = _shape(hdu, n_skips, origin, header, config, place)
-    if averaged > 1:
-        origin = f"{averaged} samples ({origin}) are averaged already"
-    prescan, prescan_from = config.prescan_cols, "config"
-    if prescan is None:
-        keyword = _find(header, PRESCAN_KEYWORDS)
-        prescan, prescan_from = 0, "default"
-        if keyword is not None:
-            binning = _find(header, BINNING_KEYWORDS)
-            binned = max(1, int(header[binning])) if binning else 1
-            prescan, prescan_from = -(-int(header[keyword]) // binned), keyword
-    lossy = ""
+@dataclass
+class _Regions:
+    prescan_cols: int
+    prescan_from: str
+    overscan_cols: int
+    overscan_from: str
+    prescan_rows: int
+    overscan_rows: int
+
+
+def _regions(place: str, header: _Header, shape: _Shape, halves: int, notes: list[str]) -> _Regions:
+    """Prescan and overscan of one amplifier; `halves` of them share a frame's row."""
+    config = header.config
+    width = shape.n_cols
+    counted = header.count(place, "serial_binning")
+    binning, binning_word = counted or (1, "")
+    prescan, prescan_from = 0, "default"
+    overscan, overscan_from = 0, "default"
+    rows = (0, 0)
+    section = header.section("active") if halves == 1 else None
+    if keyword := header.keyword("prescan_cols"):
+        prescan = -(-int(header.numbers[keyword]) // binning)
+        prescan_from = keyword + (f" / {binning_word}" if binning > 1 else "")
+    physical = header.count(place, "physical_cols")
+    ccd = header.count(place, "ccd_cols")
+    if section is not None:
+        x1, x2, y1, y2, keyword = section
+        if x2 <= width and y2 <= shape.n_rows:
+            prescan, overscan, rows = x1, width - x2, (y1, shape.n_rows - y2)
+            prescan_from = overscan_from = keyword
+        else:
+            notes.append(f"{keyword} = {header.words[keyword]} is outside of the image; not used")
+    elif (bias := header.section("overscan")) is not None and halves == 1:
+        x1, x2, _, _, keyword = bias
+        if x2 == width and x1 > prescan:
+            overscan, overscan_from = width - x1, keyword
+        else:
+            notes.append(f"{keyword} = {header.words[keyword]} does not end the row; not used")
+    elif physical is not None or ccd is not None:
+        # PHYSCOL: the columns of the CCD that the amplifiers of this frame share. CCDNCOL: of the
+        # CCD, of which each LTA amplifier reads one half.
+        n_cols, keyword = physical or ccd or (0, "")
+        share = halves if physical else 2
+        active = -(-n_cols // (binning * share))
+        if width > prescan + active:
+            overscan, overscan_from = width - prescan - active, keyword
+    if config.prescan_cols is not None:
+        prescan, prescan_from = config.prescan_cols, "config"
+    if config.overscan_cols is not None:
+        overscan, overscan_from = config.overscan_cols, "config"
+    prescan_rows = rows[0] if config.prescan_rows is None else config.prescan_rows
+    overscan_rows = rows[1] if config.overscan_rows is None else config.overscan_rows
+    return _Regions(prescan, prescan_from, overscan, overscan_from, prescan_rows, overscan_rows)
+
+
+def _cut(place: str, what: str, n: int, begin: int, end: int | None) -> tuple[int, int]:
+    """A half-open range of `n`, negative counts from the end."""
+    first = begin + n if begin < 0 else begin
+    last = n if end is None else end + n if end < 0 else min(end, n)
+    if not 0 <= first < last:
+        raise _core.ConfigError(
+            f"{place}: input.begin_{what} = {begin} and input.end_{what} = {end} leave none of "
+            f"{n} {what}s"
+        )
+    return first, last
+
+
+def _lossy(hdu: _core.FitsHdu) -> str:
+    if hdu.compression == "HCOMPRESS_1":
+        scale = {card[0]: card[1] for card in hdu.cards}.get("ZVAL1", "0")
+        if scale not in ("0", "0.0", "0."):
+            return f"HCOMPRESS_1 with a scale of {scale}"
     if hdu.compression and hdu.dtype[1:2] == "f":
         quantised = {card[0]: card[1] for card in hdu.cards}.get("ZQUANTIZ", "NO_DITHER")
-        if quantised != "NONE":
-            lossy = f"floating samples quantised before {hdu.compression} ({quantised})"
-    return ImageLayout(
-        hdu=hdu,
-        amplifier=hdu.name or f"EXT{hdu.index}",
-        n_rows=n_rows,
-        n_cols=n_cols,
-        n_skips=n_skips,
-        n_skips_from=origin,
-        averaged=averaged,
-        skips=skips,
-        prescan_cols=prescan,
-        prescan_from=prescan_from,
-        reader="fitsio row slices" if hdu.compression else "core",
-        lossy=lossy,
-        header=header,
+        scaled = any(c[0] == "ZSCALE" or (c[0][:5], c[1]) == ("TTYPE", "ZSCALE") for c in hdu.cards)
+        if scaled and quantised != "NONE":
+            return f"floating samples quantised before {hdu.compression} ({quantised})"
+    return ""
+
+
+def _understand(
+    path: Path,
+    layout: Layout,
+    planes: Sequence[tuple[str, _core.FitsHdu]],
+    primary: _core.FitsHdu,
+    config: InputConfig,
+) -> list[ImageLayout]:
+    """The image, or the two halves, of an HDU, or of one HDU per sample."""
+    hdu = planes[0][1]
+    place = f"{path.name}[{hdu.index}]"
+    header = _Header(config, hdu, primary)
+    n_skips, origin = _skips_of(place, header)
+    notes: list[str] = []
+    if layout.skips in ("hdus", "files"):
+        if n_skips not in (1, len(planes)):
+            notes.append(f"{origin.split()[0]} = {n_skips}, but there are {len(planes)} samples")
+        n_skips, origin = len(planes), f"the number of {layout.skips}"
+        for other, plane in planes:
+            if plane.axes != hdu.axes or plane.dtype != hdu.dtype:
+                raise _core.FitsError(
+                    f"{Path(other).name}[{plane.index}]: {plane.dtype} "
+                    f"{' x '.join(map(str, plane.axes))} is not of the type and shape of the first "
+                    f"sample, {hdu.dtype} {' x '.join(map(str, hdu.axes))}"
+                )
+    shape = _shape(place, hdu, n_skips, origin, header, layout)
+    if shape.averaged > 1:
+        origin = f"{shape.averaged} samples ({origin}) are averaged already"
+    if (rows := header.count(place, "n_rows")) and rows[0] != shape.n_rows:
+        notes.append(f"{rows[1]} = {rows[0]}, but the HDU has {shape.n_rows} rows")
+    if (total := header.count(place, "n_samples")) and shape.averaged == 1:
+        expected = shape.n_rows * shape.n_cols * shape.n_skips
+        if total[0] != expected:
+            notes.append(f"{total[1]} = {total[0]} samples arrived, but the shape has {expected}")
+
+    word = header.keyword("amplifiers", words=True)
+    halves = 2 if word and header.words[word].strip() in ("UL", "LU") else 1
+    if halves == 2:
+        if shape.skips != "columns" or shape.n_cols % 2:
+            raise _core.FitsError(
+                f"{place}: {word} = {header.words[word or '']} puts two amplifiers into a row, but "
+                f"there are {shape.n_cols} columns with the skips in {shape.skips}"
+            )
+        shape.n_cols //= 2
+    regions = _regions(place, header, shape, halves, notes)
+    begin_row, end_row = _cut(place, "row", shape.n_rows, config.begin_row, config.end_row)
+    begin_col, end_col = _cut(place, "col", shape.n_cols, config.begin_col, config.end_col)
+    n_cols = end_col - begin_col
+    if shape.skips != "columns" and n_cols != shape.n_cols:
+        raise _core.ConfigError(f"{place}: begin_col and end_col need the skips in columns")
+    names = {card[0]: card[1] for card in hdu.cards}
+    name = (layout.skips == "averaged" and names.get("AMPNAME")) or hdu.name or f"EXT{hdu.index}"
+    in_core = all(
+        not plane.compression or (shape.skips == "columns" and _core.knows_tiles(plane))
+        for _, plane in planes
     )
+    images = []
+    for half in range(halves):
+        reverse = half == 1
+        # A mirrored half is counted from the frame's far end.
+        first = begin_col if not reverse else 2 * shape.n_cols - end_col
+        images.append(
+            ImageLayout(
+                hdu=hdu,
+                amplifier=name if halves == 1 else ("L", "U")[half],
+                n_rows=end_row - begin_row,
+                n_cols=n_cols,
+                n_skips=shape.n_skips,
+                n_skips_from=origin,
+                averaged=shape.averaged,
+                skips=shape.skips,
+                prescan_cols=max(0, regions.prescan_cols - begin_col),
+                prescan_from=regions.prescan_from,
+                overscan_cols=max(0, regions.overscan_cols - (shape.n_cols - end_col)),
+                overscan_from=regions.overscan_from,
+                prescan_rows=max(0, regions.prescan_rows - begin_row),
+                overscan_rows=max(0, regions.overscan_rows - (shape.n_rows - end_row)),
+                reader="core" if in_core and shape.skips != "regions" else "fitsio row slices",
+                lossy=_lossy(hdu),
+                header=header.numbers,
+                planes=tuple(planes),
+                path=path,
+                first_row=begin_row,
+                first_sample=first * shape.n_skips,
+                is_reversed=reverse,
+                pad=layout.pad if shape.averaged == 1 and hdu.dtype[1:2] != "f" else None,
+                unit=names.get("BUNIT", "") if layout.skips == "averaged" else "",
+                notes=tuple(notes),
+            )
+        )
+    return images
 
 
-def read_layout(path: str | Path, config: InputConfig | None = None) -> FileLayout:
+def _choose(
+    config: InputConfig, primary: _core.FitsHdu, images: Sequence[_core.FitsHdu]
+) -> tuple[Layout, str]:
+    if config.layout is not None:
+        return next(layout for layout in LAYOUTS if layout.name == config.layout), "config"
+    header = _Header(config, images[0], primary)
+    for layout in LAYOUTS:
+        if all(keyword in header.words for keyword in layout.has):
+            return layout, "has " + ", ".join(layout.has) if layout.has else "no other fits"
+    raise AssertionError("the last layout fits everything")
+
+
+def read_layout(
+    path: str | Path | Sequence[str | Path],
+    config: InputConfig | None = None,
+    *,
+    plain: Path | None = None,
+) -> FileLayout:
     """Scan a file and say how it is understood.
+
+    Parameters
+    ----------
+    path
+        A file; or the files of one exposure with a sample in each, in their order.
+    config
+        What the config says of the input.
+    plain
+        The file that has the bytes, where `path` had to be unpacked.
 
     Raises
     ------
@@ -229,9 +462,14 @@ def read_layout(path: str | Path, config: InputConfig | None = None) -> FileLayo
     IoError
         The file cannot be read.
     """
-    path = Path(path)
+    paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(part) for part in path]
     config = config or InputConfig()
-    hdus = _core.scan_fits(str(path))
+    opened = [plain or part for part in paths]
+    scanned = [
+        _core.scan_fits(str(bytes_of), str(part))
+        for bytes_of, part in zip(opened, paths, strict=True)
+    ]
+    path, hdus = paths[0], scanned[0]
     images: list[_core.FitsHdu] = []
     others: list[tuple[_core.FitsHdu, str]] = []
     for hdu in hdus:
@@ -241,17 +479,70 @@ def read_layout(path: str | Path, config: InputConfig | None = None) -> FileLayo
             others.append((hdu, "empty image"))
         else:
             images.append(hdu)
+    if not images:
+        raise _core.FitsError(f"{path.name}: no image in {len(hdus)} HDUs")
+    layout, why = _choose(config, hdus[0], images)
+    if layout.names:
+        named = {hdu.name.upper() for hdu in images}
+        value = next((name for name in layout.names if name in named), None)
+        if value is None:
+            raise _core.FitsError(
+                f"{path.name}: no HDU is named {', '.join(layout.names)}, as layout "
+                f"{layout.name} has it; found: {', '.join(sorted(named))}"
+            )
+        others += [(h, f"plane {h.name}") for h in images if h.name.upper() != value]
+        images = [hdu for hdu in images if hdu.name.upper() == value]
+    groups = _groups(layout, opened, scanned, images, config)
+    understood = [
+        image for group in groups for image in _understand(path, layout, group, hdus[0], config)
+    ]
     if config.amplifiers != "all":
-        known: dict[int | str, _core.FitsHdu] = {hdu.index: hdu for hdu in images}
-        known |= {hdu.name or f"EXT{hdu.index}": hdu for hdu in images}
+        known: dict[int | str, list[ImageLayout]] = {}
+        for image in understood:
+            known.setdefault(image.hdu.index, []).append(image)
+            known.setdefault(image.amplifier, []).append(image)
         for amplifier in config.amplifiers:
             if amplifier not in known:
                 names = ", ".join(map(str, known))
                 raise _core.ConfigError(
                     f"{path.name}: no amplifier {amplifier!r}; known: {names or 'none'}"
                 )
-        images = [known[amplifier] for amplifier in config.amplifiers]
-    if not images:
-        raise _core.FitsError(f"{path.name}: no image in {len(hdus)} HDUs")
-    understood = tuple(_understand(path, hdu, hdus[0], config) for hdu in images)
-    return FileLayout(path, understood, tuple(others))
+        understood = [image for amplifier in config.amplifiers for image in known[amplifier]]
+    return FileLayout(path, layout, why, tuple(understood), tuple(others))
+
+
+def _groups(
+    layout: Layout,
+    paths: Sequence[Path],
+    scanned: Sequence[Sequence[_core.FitsHdu]],
+    images: Sequence[_core.FitsHdu],
+    config: InputConfig,
+) -> list[list[tuple[str, _core.FitsHdu]]]:
+    """The planes of samples of each image, with their files."""
+    path = str(paths[0])
+    if layout.skips == "files":
+        groups = []
+        for position in range(len(images)):
+            group = []
+            for part, hdus in zip(paths, scanned, strict=True):
+                found = [hdu for hdu in hdus if hdu.axes and 0 not in hdu.axes]
+                if len(found) != len(images):
+                    raise _core.FitsError(
+                        f"{part.name}: {len(found)} images, but {len(images)} in {paths[0].name}"
+                    )
+                group.append((str(part), found[position]))
+            groups.append(group)
+        return groups
+    if layout.skips != "hdus":
+        return [[(path, hdu)] for hdu in images]
+    # One HDU per sample: those of one EXTNAME are of one amplifier, in the order of SAMPLE.
+    by_name: dict[str, list[_core.FitsHdu]] = {}
+    for hdu in images:
+        by_name.setdefault(hdu.name, []).append(hdu)
+
+    def number(hdu: _core.FitsHdu) -> float:
+        header = _Header(config, hdu)
+        keyword = header.keyword("sample")
+        return header.numbers[keyword] if keyword else hdu.index
+
+    return [[(path, hdu) for hdu in sorted(group, key=number)] for group in by_name.values()]

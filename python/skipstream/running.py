@@ -21,11 +21,12 @@ from numpy.lib import recfunctions
 from numpy.typing import NDArray
 
 from . import _core
-from .cards import ascii_text, card
+from .cards import card
 from .config import Config, OutputConfig
-from .layout import FileLayout, ImageLayout, read_layout, stem_of
+from .layout import ImageLayout, read_layout, stem_of
 from .outputs import PlaneFile, config_digest, provenance, write_table
 from .pipeline import reducers_of
+from .reading import Samples, open_samples, plain_file
 
 __all__ = ["ImageResult", "image_info", "output_paths", "plan_image", "run"]
 
@@ -72,52 +73,35 @@ class ImageResult:
     outputs: tuple[Path, ...] = ()
 
 
-def image_info(image: ImageLayout, config: Config) -> _core.ImageInfo:
+def image_info(image: ImageLayout, samples: Samples, config: Config) -> _core.ImageInfo:
     """What the core must know of an image."""
     options = config.input
     return _core.ImageInfo(
         n_rows=image.n_rows,
         n_cols=image.n_cols,
         n_skips=image.n_skips,
-        # Rows of compressed images come from fitsio in the machine's byte order, scaled.
-        dtype=image.hdu.dtype if image.reader == "core" else _row_dtype(image),
-        scale=image.hdu.scale if image.reader == "core" else 1.0,
-        zero=image.hdu.zero if image.reader == "core" else 0.0,
-        blank=image.hdu.blank if image.reader == "core" else None,
+        dtype=samples.dtype,
+        scale=samples.scale,
+        zero=samples.zero,
+        blank=samples.blank,
         amplifier=image.amplifier,
         prescan_cols=image.prescan_cols,
-        overscan_cols=options.overscan_cols,
-        prescan_rows=options.prescan_rows,
-        overscan_rows=options.overscan_rows,
+        overscan_cols=image.overscan_cols,
+        prescan_rows=image.prescan_rows,
+        overscan_rows=image.overscan_rows,
         begin_skip=options.begin_skip if image.averaged == 1 else 0,
         end_skip=options.end_skip if image.averaged == 1 else None,
-        unit=options.unit,
+        unit=image.unit or options.unit,
         header=image.header,
     )
-
-
-def _row_dtype(image: ImageLayout) -> str:
-    """Type in which fitsio hands out rows of a compressed image."""
-    hdu = image.hdu
-    if hdu.dtype[1:2] == "f":
-        return "<f" + hdu.dtype[2:]
-    unsigned = {2: 2.0**15, 4: 2.0**31, 8: 2.0**63}.get(int(hdu.dtype[2:]))
-    if hdu.blank is not None:
-        raise _core.FitsError(
-            f"HDU {hdu.index}: a compressed integer image with BLANK = {hdu.blank} cannot be read "
-            "through fitsio without losing the missing samples; uncompress it first"
-        )
-    if hdu.scale == 1.0 and hdu.zero == 0.0:
-        return "<i" + hdu.dtype[2:] if hdu.dtype[1:] != "u1" else "|u1"
-    if hdu.scale == 1.0 and hdu.zero == unsigned:
-        return "<u" + hdu.dtype[2:]
-    return "<f8"
 
 
 def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
     """Plan of an image: stages, shapes, delay and bytes; no sample is read."""
     pipeline = _core.Pipeline(
-        config.stages, image_info(image, config), foreign=reducers_of(config.stages)
+        config.stages,
+        image_info(image, open_samples(image), config),
+        foreign=reducers_of(config.stages),
     )
     return pipeline.plan
 
@@ -352,11 +336,16 @@ class _FileRun:
         self.columns: dict[str, list[dict[str, str]]] = {}
         self.bytes_before = 0
         self.rows_before = 0
-        self.datasums: list[str] = []
+        self.datasums: list[int | None] = []
 
     def run(self) -> list[ImageResult]:
         identity = _identity(self.path) if self.path.is_file() else None
-        layout = read_layout(self.path, self.config.input)
+        spool = self.folder or tempfile.gettempdir()
+        with plain_file(self.path, spool) as plain:
+            return self.run_plain(plain, identity)
+
+    def run_plain(self, plain: Path, identity: list[int] | None) -> list[ImageResult]:
+        layout = read_layout(self.path, self.config.input, plain=plain)
         files: list[tuple[int, PlaneFile]] = []
         try:
             for output, target in self.targets:
@@ -369,7 +358,7 @@ class _FileRun:
                 self.run_image(image, number, files)
                 for number, image in enumerate(layout.images, 1)
             ]
-            checksum = self.checksum(layout)
+            checksum = self.checksum()
             for output, target in self.targets:
                 if output.table is not None:
                     self.write_table(output.table, target, checksum)
@@ -411,10 +400,12 @@ class _FileRun:
                 plane[rows] = values
             kept["mask"][rows] = mask
 
+        samples = open_samples(image)
         pipeline = _core.Pipeline(
             self.config.stages,
-            image_info(image, self.config),
+            image_info(image, samples, self.config),
             threads=self.threads,
+            row_multiple=samples.piece_rows,
             spool_folder=str(self.folder or tempfile.gettempdir()),
             taps=taps,
             on_rows=on_rows,
@@ -440,7 +431,8 @@ class _FileRun:
                     self.path, self.bytes_before + rows * row_bytes, self.rows_before + rows
                 )
 
-        checksum = self.feed(pipeline, image, report)
+        datasum = samples.feed(pipeline, report if self.progress is not None else None)
+        self.datasums.append(datasum)
         pipeline.finish()
         self.bytes_before += image.n_bytes
         self.rows_before += image.n_rows
@@ -466,31 +458,11 @@ class _FileRun:
                 "findings": findings,
                 "plan": pipeline.plan,
                 "raw_bytes": image.n_bytes,
-                "checksum": checksum,
+                "datasum": datasum,
                 "seconds": seconds,
             },
             outputs=tuple(target for _, target in self.targets),
         )
-
-    def feed(
-        self, pipeline: _core.Pipeline, image: ImageLayout, report: Callable[[int], None]
-    ) -> str:
-        """Send all rows through the pipeline; returns the DATASUM of what was read."""
-        if image.reader == "core":
-            samples = _core.FileSamples(
-                str(self.path),
-                image.hdu,
-                n_cols=image.n_cols,
-                n_skips=image.n_skips,
-                skips=image.skips,
-            )
-            pipeline.run(samples, report if self.progress is not None else None)
-            self.datasums.append(str(samples.datasum))
-            return f"DATASUM {samples.datasum}"
-        for first, rows in _compressed_rows(self.path, image):
-            pipeline.push(rows)
-            report(first + len(rows))
-        return ""
 
     def take_table(
         self, pipeline: _core.Pipeline, info: Mapping[str, Any], image: ImageLayout
@@ -523,15 +495,15 @@ class _FileRun:
         ]
         write_table(target, table, self.columns[name], header)
 
-    def checksum(self, layout: FileLayout) -> str:
+    def checksum(self) -> str:
         """DATASUM of each image, taken while it was read; CRC-32 of a compressed file."""
-        if any(image.reader != "core" for image in layout.images):
+        if None in self.datasums:
             crc = 0
             with self.path.open("rb") as file:
                 while block := file.read(1 << 20):
                     crc = zlib.crc32(block, crc)
             return f"CRC32 {crc:08x}"
-        return "DATASUM " + " ".join(self.datasums)
+        return "DATASUM " + " ".join(map(str, self.datasums))
 
 
 def _last_pixel_stage(config: Config) -> int | None:
@@ -541,31 +513,6 @@ def _last_pixel_stage(config: Config) -> int | None:
         if stage["kind"] not in ("correct_leach", "correct_polarity")
     ]
     return numbers[-1] if numbers else None
-
-
-def _compressed_rows(path: Path, image: ImageLayout) -> Iterator[tuple[int, NDArray[np.generic]]]:
-    """Rows of a tile-compressed image, a bounded number at a time, through fitsio."""
-    import fitsio
-
-    dtype = np.dtype(_row_dtype(image))
-    row_bytes = image.n_cols * image.n_skips * dtype.itemsize
-    step = max(1, (4 << 20) // row_bytes)
-    # CFITSIO's file names are a language: hand it one of ours.
-    with tempfile.TemporaryDirectory(prefix="skipstream-") as folder:
-        link = Path(folder) / "image.fits"
-        link.symlink_to(path.resolve())
-        try:
-            with fitsio.FITS(str(link)) as fits:
-                for first in range(0, image.n_rows, step):
-                    last = min(first + step, image.n_rows)
-                    rows = fits[image.hdu.index][first:last, :]
-                    rows = np.ascontiguousarray(rows, dtype=dtype)
-                    yield first, rows.reshape(last - first, image.n_cols, image.n_skips)
-        except OSError as error:
-            reason = str(error).strip().splitlines()[-1:] or ["unknown reason"]
-            raise _core.FitsError(
-                f"{path.name}[{image.hdu.index}]: cannot be uncompressed: {ascii_text(reason[0])}"
-            ) from None
 
 
 def summary(results: Sequence[ImageResult]) -> dict[str, Any]:

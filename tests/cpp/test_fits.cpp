@@ -150,28 +150,44 @@ void any_pixel_can_be_read_from_any_layout() {
   const std::string bytes = image(12, 3);
   const MemorySource source("raw.fits", std::as_bytes(std::span(bytes)));
   auto hdus = scan_fits(source);
-  const SampleReader columns(source, hdus[0], 4, 3, SkipAxis::columns);
-  check::equal(columns.n_rows(), std::int64_t{3});
+  const SampleShape shape{.n_rows = 3, .n_cols = 4, .n_skips = 3};
   std::vector<std::byte> scratch(1000);
-  const auto sample = [&](const SampleReader& reader, std::int64_t pixel, std::int64_t skip) {
-    const std::byte* at = reader.fetch(pixel, 1, scratch.data()) + 2 * skip;
-    return std::to_integer<int>(at[0]) * 256 + std::to_integer<int>(at[1]);
+  const auto sample = [&](const SampleSource& reader, std::int64_t pixel, std::int64_t skip) {
+    const auto cursor = reader.cursor();
+    cursor->seek(pixel);
+    const std::byte* at = cursor->next(1, scratch.data()) + 2 * skip;
+    return std::int64_t{std::to_integer<int>(at[0]) * 256 + std::to_integer<int>(at[1])};
   };
-  for (std::int64_t pixel = 0; pixel < 12; ++pixel) {
+  const auto each = [](auto&& function) {
+    for (std::int64_t pixel = 0; pixel < 12; ++pixel) {
+      for (std::int64_t skip = 0; skip < 3; ++skip) function(pixel, skip);
+    }
+  };
+  const SampleReader columns(source, hdus[0], shape);
+  each(
+      [&](auto pixel, auto skip) { check::equal(sample(columns, pixel, skip), pixel * 3 + skip); });
+  // Two columns from the second one on, mirrored: the last sample of a row stands first.
+  const SampleReader part(source, hdus[0],
+                          {.n_rows = 2,
+                           .n_cols = 2,
+                           .n_skips = 3,
+                           .first_row = 1,
+                           .first_sample = 3,
+                           .is_reversed = true});
+  for (std::int64_t pixel = 0; pixel < 4; ++pixel) {
     for (std::int64_t skip = 0; skip < 3; ++skip) {
-      check::equal(std::int64_t{sample(columns, pixel, skip)}, pixel * 3 + skip);
+      check::equal(sample(part, pixel, skip),
+                   12 * (1 + pixel / 2) + 3 + 5 - (pixel % 2 * 3 + skip));
     }
   }
   hdus[0].axes = {4, 3, 3};
-  const SampleReader planes(source, hdus[0], 4, 3, SkipAxis::planes);
-  for (std::int64_t pixel = 0; pixel < 12; ++pixel) {
-    for (std::int64_t skip = 0; skip < 3; ++skip) {
-      check::equal(std::int64_t{sample(planes, pixel, skip)}, skip * 12 + pixel);
-    }
-  }
-  hdus[0].axes = {13, 3};
-  check::throws<FitsError>([&] { SampleReader(source, hdus[0], 4, 3, SkipAxis::columns); },
-                           "raw.fits[0]: a shape of 13 x 3 does not hold 4 columns of 3 skips");
+  const PlaneReader planes(source, hdus[0], shape);
+  each(
+      [&](auto pixel, auto skip) { check::equal(sample(planes, pixel, skip), skip * 12 + pixel); });
+  hdus[0].axes = {11, 3};
+  check::throws<FitsError>(
+      [&] { SampleReader(source, hdus[0], shape); },
+      "raw.fits[0]: a shape of 11 x 3 does not hold 3 rows of 4 columns of 3 skips");
 }
 
 void the_datasum_does_not_depend_on_the_order_of_reading() {
@@ -180,11 +196,14 @@ void the_datasum_does_not_depend_on_the_order_of_reading() {
   const MemorySource source("raw.fits", std::as_bytes(std::span(bytes)));
   const auto hdus = scan_fits(source);
   std::vector<std::byte> scratch(1000);
-  const SampleReader whole(source, hdus[0], 11, 1, SkipAxis::columns);
-  whole.fetch(0, 55, scratch.data());
-  const SampleReader parts(source, hdus[0], 11, 1, SkipAxis::columns);
+  const SampleShape shape{.n_rows = 5, .n_cols = 11};
+  const SampleReader whole(source, hdus[0], shape);
+  whole.cursor()->next(55, scratch.data());
+  const SampleReader parts(source, hdus[0], shape);
+  const auto cursor = parts.cursor();
   for (const auto& [first, n] : {std::pair{50, 5}, {7, 6}, {0, 7}, {13, 37}}) {
-    parts.fetch(first, n, scratch.data());
+    cursor->seek(first);
+    cursor->next(n, scratch.data());
   }
   check::equal(parts.datasum(), whole.datasum());
   check::that(whole.datasum() != 0);

@@ -136,12 +136,24 @@ void a_spool_that_cannot_be_written_is_an_error() {
 /// A source whose rows cannot be read behind some point.
 class BrokenSource : public SampleSource {
  public:
-  const std::byte* fetch(std::int64_t first_pixel, std::int64_t n_pixels,
-                         std::byte* scratch) const override {
-    if (first_pixel > 500) throw IoError("raw.fits: the disk is gone");
-    std::memset(scratch, 0, static_cast<std::size_t>(n_pixels * n_skips * 2));
-    return scratch;
+  [[nodiscard]] std::unique_ptr<SampleCursor> cursor() const override {
+    return std::make_unique<Cursor>();
   }
+
+ private:
+  class Cursor : public SampleCursor {
+   public:
+    void seek(std::int64_t first_pixel) override { pixel_ = first_pixel; }
+    const std::byte* next(std::int64_t n_pixels, std::byte* scratch) override {
+      if (pixel_ > 500) throw IoError("raw.fits: the disk is gone");
+      pixel_ += n_pixels;
+      std::memset(scratch, 0, static_cast<std::size_t>(n_pixels * n_skips * 2));
+      return scratch;
+    }
+
+   private:
+    std::int64_t pixel_ = 0;
+  };
 };
 
 void a_reading_error_reaches_the_caller_from_any_thread() {

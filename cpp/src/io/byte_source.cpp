@@ -27,10 +27,11 @@ std::int64_t modified_ns(const struct stat& status) {
 
 }  // namespace
 
-FileSource::FileSource(std::string path) : path_(std::move(path)) {
+FileSource::FileSource(std::string path, std::string name)
+    : path_(std::move(path)), name_(name.empty() ? path_ : std::move(name)) {
   // Without O_NONBLOCK, opening a FIFO would wait for a writer.
   file_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file_ < 0) throw IoError(path_ + ": cannot open: " + std::strerror(errno));
+  if (file_ < 0) throw IoError(name_ + ": cannot open: " + std::strerror(errno));
   struct stat status {};
   if (fstat(file_, &status) != 0 || !S_ISREG(status.st_mode)) {
     const std::string what = S_ISDIR(status.st_mode)    ? "a folder"
@@ -38,7 +39,7 @@ FileSource::FileSource(std::string path) : path_(std::move(path)) {
                              : S_ISCHR(status.st_mode)  ? "a device"
                                                         : "something else";
     close(file_);
-    throw IoError(path_ + ": must be a regular file; is " + what);
+    throw IoError(name_ + ": must be a regular file; is " + what);
   }
   size_ = status.st_size;
   device_ = status.st_dev;
@@ -55,8 +56,8 @@ void FileSource::read(std::int64_t offset, std::span<std::byte> bytes) const {
     const ssize_t got = pread(file_, bytes.data() + done, bytes.size() - done,
                               offset + static_cast<std::int64_t>(done));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw IoError(path_ + ": cannot read: " + std::strerror(errno));
-    if (got == 0) too_short(path_, offset, bytes.size(), offset + static_cast<std::int64_t>(done));
+    if (got < 0) throw IoError(name_ + ": cannot read: " + std::strerror(errno));
+    if (got == 0) too_short(name_, offset, bytes.size(), offset + static_cast<std::int64_t>(done));
     done += static_cast<std::size_t>(got);
   }
 }
@@ -65,10 +66,10 @@ void FileSource::check_unchanged() const {
   struct stat status {};
   if (fstat(file_, &status) != 0 || status.st_size != size_ ||
       modified_ns(status) != modified_ns_) {
-    throw IoError(path_ + ": the file changed while it was read; read it again");
+    throw IoError(name_ + ": the file changed while it was read; read it again");
   }
   if (stat(path_.c_str(), &status) != 0 || status.st_dev != device_ || status.st_ino != inode_) {
-    throw IoError(path_ + ": the file was replaced while it was read; read it again");
+    throw IoError(name_ + ": the file was replaced while it was read; read it again");
   }
 }
 

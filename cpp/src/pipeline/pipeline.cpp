@@ -13,6 +13,7 @@ namespace skipstream {
 namespace {
 
 constexpr std::int64_t chunk_bytes = 1 << 20;
+constexpr std::int64_t max_chunk_bytes = 8 << 20;
 constexpr std::int64_t read_bytes = 256 << 10;  // stays in the second-level cache
 
 /// Rows that the caller holds in memory.
@@ -20,12 +21,29 @@ class MemorySamples : public SampleSource {
  public:
   MemorySamples(const std::byte* samples, std::int64_t pixel_bytes)
       : samples_(samples), pixel_bytes_(pixel_bytes) {}
-  const std::byte* fetch(std::int64_t first_pixel, std::int64_t /*n_pixels*/,
-                         std::byte* /*scratch*/) const override {
-    return samples_ + first_pixel * pixel_bytes_;
+
+  [[nodiscard]] std::unique_ptr<SampleCursor> cursor() const override {
+    return std::make_unique<Cursor>(samples_, pixel_bytes_);
   }
 
  private:
+  class Cursor : public SampleCursor {
+   public:
+    Cursor(const std::byte* samples, std::int64_t pixel_bytes)
+        : samples_(samples), pixel_bytes_(pixel_bytes) {}
+    void seek(std::int64_t first_pixel) override { pixel_ = first_pixel; }
+    const std::byte* next(std::int64_t n_pixels, std::byte* /*scratch*/) override {
+      const std::byte* found = samples_ + pixel_ * pixel_bytes_;
+      pixel_ += n_pixels;
+      return found;
+    }
+
+   private:
+    const std::byte* samples_;
+    std::int64_t pixel_bytes_;
+    std::int64_t pixel_ = 0;
+  };
+
   const std::byte* samples_;
   std::int64_t pixel_bytes_;
 };
@@ -200,6 +218,10 @@ void Pipeline::begin_buffers(const ImageInfo& image) {
   plan_.chunk_rows = options_.chunk_rows > 0
                          ? options_.chunk_rows
                          : std::clamp<std::int64_t>(chunk_bytes / planes_row_bytes, 1, 1024);
+  if (const std::int64_t piece = options_.row_multiple; piece > 1 && options_.chunk_rows <= 0) {
+    const std::int64_t rows = (plan_.chunk_rows + piece - 1) / piece * piece;
+    if (rows * planes_row_bytes <= max_chunk_bytes) plan_.chunk_rows = rows;
+  }
   if (image.n_rows > 0) plan_.chunk_rows = std::min(plan_.chunk_rows, image.n_rows);
   const std::int64_t chunk_pixels = plan_.chunk_rows * image.n_cols;
   const auto n_threads = static_cast<std::int64_t>(std::max<std::size_t>(options_.n_threads, 1));
@@ -282,9 +304,11 @@ void Pipeline::run(const SampleSource& source, std::int64_t n_rows, const Progre
   const std::int64_t samples_row_bytes = image_.n_cols * pixel_bytes_;
   const std::int64_t step = std::max<std::int64_t>(1, chunk_bytes / samples_row_bytes);
   std::vector<std::byte> rows(static_cast<std::size_t>(std::min(step, n_rows) * samples_row_bytes));
+  const auto cursor = source.cursor();
+  cursor->seek(0);
   for (std::int64_t row = 0; row < n_rows; row += step) {
     const std::int64_t n = std::min(step, n_rows - row);
-    push(source.fetch(row * image_.n_cols, n * image_.n_cols, rows.data()), n);
+    push(cursor->next(n * image_.n_cols, rows.data()), n);
     if (progress) progress(rows_pushed_);
   }
 }
@@ -293,23 +317,38 @@ void Pipeline::reduce(const SampleSource& source, std::int64_t first_source_row,
                       std::int64_t n_rows, const Progress& progress) {
   if (n_rows == 0) return;
   const std::int64_t n_chunks = (n_rows + plan_.chunk_rows - 1) / plan_.chunk_rows;
+  const std::int64_t chunk_pixels = plan_.chunk_rows * image_.n_cols;
+  // A task reads whole pieces of the source, and reduces them block by block. Where a chunk does
+  // not hold whole pieces, it is one task, and a single cursor goes through the image.
+  const std::int64_t piece = source.piece_pixels();
+  const bool in_pieces = chunk_pixels % piece == 0;
+  const std::int64_t task_pixels =
+      in_pieces ? std::max(block_pixels_ / piece, std::int64_t{1}) * piece : chunk_pixels;
+  std::vector<std::unique_ptr<SampleCursor>> cursors(in_pieces ? read_scratch_.size() : 1);
+  for (auto& cursor : cursors) cursor = source.cursor();
+  cursors[0]->seek(first_source_row * image_.n_cols);
   Workers::Task tasks[2];
   const auto start = [&](std::int64_t k) {
     const auto b = static_cast<std::size_t>(k) % buffers_.size();
     const std::int64_t row = k * plan_.chunk_rows;
     const std::int64_t n_pixels = std::min(plan_.chunk_rows, n_rows - row) * image_.n_cols;
     const std::int64_t first_pixel = (first_source_row + row) * image_.n_cols;
-    tasks[b] = [this, &source, b, n_pixels, first_pixel](std::int64_t task, std::size_t worker) {
-      const std::int64_t begin = task * block_pixels_;
-      const std::int64_t n = std::min(block_pixels_, n_pixels - begin);
-      const std::byte* samples = source.fetch(first_pixel + begin, n, read_scratch_[worker]);
+    tasks[b] = [this, &cursors, b, n_pixels, first_pixel, task_pixels, in_pieces](
+                   std::int64_t task, std::size_t worker) {
+      SampleCursor& cursor = *cursors[in_pieces ? worker : 0];
       Buffer& buffer = buffers_[b];
       auto& planes = block_planes_[worker];
-      for (std::size_t p = 0; p < planes.size(); ++p) planes[p] = buffer.planes[p] + begin;
-      chain_.reduction->reduce(samples, n, planes.data(), buffer.mask.data() + begin,
-                               reduce_scratch_[worker]);
+      const std::int64_t end = std::min((task + 1) * task_pixels, n_pixels);
+      if (in_pieces) cursor.seek(first_pixel + task * task_pixels);
+      for (std::int64_t begin = task * task_pixels; begin < end; begin += block_pixels_) {
+        const std::int64_t n = std::min(block_pixels_, end - begin);
+        const std::byte* samples = cursor.next(n, read_scratch_[worker]);
+        for (std::size_t p = 0; p < planes.size(); ++p) planes[p] = buffer.planes[p] + begin;
+        chain_.reduction->reduce(samples, n, planes.data(), buffer.mask.data() + begin,
+                                 reduce_scratch_[worker]);
+      }
     };
-    workers_->start((n_pixels + block_pixels_ - 1) / block_pixels_, tasks[b]);
+    workers_->start((n_pixels + task_pixels - 1) / task_pixels, tasks[b]);
   };
   start(0);
   workers_->wait();

@@ -9,12 +9,17 @@
 
 namespace skipstream {
 
-/// Bytes that can be read at any offset, from several threads at once.
+inline constexpr std::int64_t unknown_size = std::int64_t{1} << 62;
+
+/// Bytes that can be read at any offset, from several threads at once; or, where they come one
+/// after another, at offsets that only grow.
 class ByteSource {
  public:
   virtual ~ByteSource() = default;
   [[nodiscard]] virtual const std::string& name() const = 0;
+  /// `unknown_size` where it will be known at the end.
   [[nodiscard]] virtual std::int64_t size() const = 0;
+  [[nodiscard]] virtual bool is_sequential() const { return false; }
   /// Fills all of `bytes`. Throws FitsError when they are not there, IoError when they cannot be
   /// read.
   virtual void read(std::int64_t offset, std::span<std::byte> bytes) const = 0;
@@ -23,13 +28,14 @@ class ByteSource {
 /// A regular file, read by pread: it may shrink or grow under us without harm.
 class FileSource : public ByteSource {
  public:
-  /// Throws IoError when the file cannot be opened or is not a regular file.
-  explicit FileSource(std::string path);
+  /// `name` stands for the path in messages, if given. Throws IoError when the file cannot be
+  /// opened or is not a regular file.
+  explicit FileSource(std::string path, std::string name = "");
   ~FileSource() override;
   FileSource(const FileSource&) = delete;
   FileSource& operator=(const FileSource&) = delete;
 
-  [[nodiscard]] const std::string& name() const override { return path_; }
+  [[nodiscard]] const std::string& name() const override { return name_; }
   [[nodiscard]] std::int64_t size() const override { return size_; }
   void read(std::int64_t offset, std::span<std::byte> bytes) const override;
 
@@ -38,6 +44,7 @@ class FileSource : public ByteSource {
 
  private:
   std::string path_;
+  std::string name_;
   int file_ = -1;
   std::int64_t size_ = 0;
   dev_t device_ = 0;

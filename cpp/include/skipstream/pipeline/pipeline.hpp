@@ -20,8 +20,9 @@
 namespace skipstream {
 
 struct PipelineOptions {
-  std::size_t n_threads = 1;           ///< that share the reduction of the skips
-  std::int64_t chunk_rows = 0;         ///< rows that travel together; 0: as many as fit the cache
+  std::size_t n_threads = 1;      ///< that share the reduction of the skips
+  std::int64_t chunk_rows = 0;    ///< rows that travel together; 0: as many as fit the cache
+  std::int64_t row_multiple = 1;  ///< of rows in a chunk, where they are not too many: tiles' rows
   std::int64_t spool_bytes = 8 << 20;  ///< memory of a barrier before it goes to a temporary file
   std::string spool_folder = "/tmp";
 };

@@ -1,0 +1,276 @@
+"""Samples of an image: from the core's readers, or row by row where those do not know the file."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import lzma
+import os
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from .cards import ascii_text
+from .layout import ImageLayout
+
+__all__ = ["Samples", "open_samples", "plain_file"]
+
+_MAGIC: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
+    b"\x1f\x8b": ("gzip", gzip.GzipFile),
+    b"BZh": ("bzip2", bz2.BZ2File),
+    b"\xfd7zXZ\x00": ("xz", lzma.LZMAFile),
+}
+_BLOCK = 1 << 20
+STDIN = Path("-")
+
+
+@contextlib.contextmanager
+def plain_file(path: Path, folder: Path | str) -> Iterator[Path]:
+    """Give the path of a file that can be read at any place.
+
+    A gzip, bzip2 or xz file, or standard input (``-``), is unpacked block by block into a file of
+    `folder` that has no name and vanishes with the process; whatever its name is.
+
+    Raises
+    ------
+    IoError
+        The file cannot be read or unpacked.
+    """
+    try:
+        if path == STDIN:
+            source: IO[bytes] = sys.stdin.buffer
+            with _unpacked(source, "a pipe", folder) as unpacked:
+                yield unpacked
+            return
+        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO would wait for a writer
+        with os.fdopen(opened, "rb") as raw:
+            begin = raw.read(6) if path.is_file() else b""
+            kind = next((kind for magic, kind in _MAGIC.items() if begin.startswith(magic)), None)
+            if kind is not None:
+                raw.seek(0)
+                with kind[1](raw) as stream, _unpacked(stream, kind[0], folder) as unpacked:
+                    yield unpacked
+                return
+    except OSError as error:
+        raise _core.IoError(f"{path}: cannot open: {error.strerror or error}") from None
+    yield path
+
+
+@contextlib.contextmanager
+def _unpacked(stream: IO[bytes], kind: str, folder: Path | str) -> Iterator[Path]:
+    with tempfile.TemporaryFile(dir=folder) as target:
+        try:
+            while block := stream.read(_BLOCK):
+                target.write(block)
+            target.flush()
+        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            if target.tell() == 0:
+                raise _core.IoError(f"cannot be unpacked as {kind}: {error}") from None
+            target.flush()  # what was there can be read: a file that is cut off
+        yield Path(f"/proc/self/fd/{target.fileno()}")
+
+
+def inflate(stream: memoryview, output: memoryview) -> str:
+    """Fill `output` from a gzip or zlib stream; returns what is wrong, or nothing."""
+    try:
+        unpacker = zlib.decompressobj(wbits=47)
+        data = unpacker.decompress(stream, len(output) + 1)
+    except zlib.error as error:
+        return f"is damaged: {error}"
+    if len(data) != len(output):
+        return f"has {'more' if len(data) > len(output) else 'less'} than {len(output)} bytes"
+    output[:] = data
+    return ""
+
+
+class Samples:
+    """Encoded samples of an image, with their format, for a pipeline.
+
+    Attributes
+    ----------
+    dtype, scale, zero, blank
+        As `_core.ImageInfo` takes them.
+    piece_rows
+        Rows that are best read together.
+    """
+
+    dtype: str
+    scale: float = 1.0
+    zero: float = 0.0
+    blank: int | None = None
+    piece_rows: int = 1
+
+    def feed(self, pipeline: _core.Pipeline, report: Callable[[int], None] | None) -> int | None:
+        """Send all rows through the pipeline; returns the DATASUM of what was read, if known."""
+        raise NotImplementedError
+
+
+class _CoreSamples(Samples):
+    def __init__(self, image: ImageLayout) -> None:
+        self._samples = _core.FileSamples(
+            list(image.planes),
+            n_rows=image.n_rows,
+            n_cols=image.n_cols,
+            n_skips=image.n_skips,
+            skips=image.skips,
+            first_row=image.first_row,
+            first_sample=image.first_sample,
+            is_reversed=image.is_reversed,
+            inflate=inflate,
+            name=str(image.path),
+        )
+        self.dtype = self._samples.dtype
+        self.scale, self.zero = self._samples.scale, self._samples.zero
+        self.blank = self._samples.blank if image.pad is None else image.pad
+        self.piece_rows = max(1, self._samples.piece_pixels // image.n_cols)
+
+    def feed(self, pipeline: _core.Pipeline, report: Callable[[int], None] | None) -> int | None:
+        pipeline.run(self._samples, report)
+        return self._samples.datasum
+
+
+class _RowSamples(Samples):
+    """Rows through fitsio, a bounded number at a time: for rare compressions and regions."""
+
+    def __init__(self, image: ImageLayout) -> None:
+        self._image = image
+        self.dtype = _row_dtype(image)
+        if image.skips == "regions":
+            self.blank = int(np.iinfo(np.dtype(self.dtype)).min)
+
+    def feed(self, pipeline: _core.Pipeline, report: Callable[[int], None] | None) -> int | None:
+        image = self._image
+        expand = _region_index(image) if image.skips == "regions" else None
+        last = image.first_row
+        for first, rows in _rows(image, np.dtype(self.dtype)):
+            if expand is not None:
+                rows = expand(first, rows, self.blank or 0)
+            pipeline.push(rows)
+            last = first + len(rows)
+            if report is not None:
+                report(last - image.first_row)
+        return None
+
+
+def open_samples(image: ImageLayout) -> Samples:
+    """Open the samples of an image.
+
+    Raises
+    ------
+    FitsError, IoError
+        The file is malformed, or cannot be read.
+    """
+    return _CoreSamples(image) if image.reader == "core" else _RowSamples(image)
+
+
+def _row_dtype(image: ImageLayout) -> str:
+    """Type in which fitsio hands out rows."""
+    hdu = image.hdu
+    if hdu.dtype[1:2] == "f":
+        return "<f" + hdu.dtype[2:]
+    unsigned = {2: 2.0**15, 4: 2.0**31, 8: 2.0**63}.get(int(hdu.dtype[2:]))
+    if hdu.blank is not None:
+        raise _core.FitsError(
+            f"HDU {hdu.index}: integers with BLANK = {hdu.blank} in {hdu.compression or 'regions'} "
+            "cannot be read through fitsio without losing the missing samples; uncompress it first"
+        )
+    if hdu.scale == 1.0 and hdu.zero == 0.0:
+        return "<i" + hdu.dtype[2:] if hdu.dtype[1:] != "u1" else "<i2"
+    if hdu.scale == 1.0 and hdu.zero == unsigned:
+        # Regions need a number that stands for "no sample": one more bit.
+        return "<i8" if image.skips == "regions" else "<u" + hdu.dtype[2:]
+    return "<f8"
+
+
+def _rows(image: ImageLayout, dtype: np.dtype[Any]) -> Iterator[tuple[int, NDArray[np.generic]]]:
+    """First row and ``(n, n_cols, n_skips)`` samples; of regions ``(n, NAXIS1)``."""
+    import fitsio
+
+    width = image.n_cols * image.n_skips
+    step = max(1, (4 << 20) // (width * dtype.itemsize))
+    end = image.first_row + image.n_rows
+    columns = slice(image.first_sample, image.first_sample + width)
+    with contextlib.ExitStack() as stack:
+        # CFITSIO's file names are a language: hand it one of ours.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skipstream-")))
+        files: dict[str, Any] = {}
+        try:
+            for number, path in enumerate(dict.fromkeys(path for path, _ in image.planes)):
+                link = folder / f"{number}.fits"
+                link.symlink_to(Path(path).absolute())
+                files[path] = stack.enter_context(fitsio.FITS(str(link)))
+            for first in range(image.first_row, end, step):
+                last = min(first + step, end)
+                parts = [files[path][hdu.index] for path, hdu in image.planes]
+                if image.skips == "columns":
+                    rows = parts[0][first:last, columns]
+                    if image.is_reversed:
+                        rows = rows[:, ::-1]
+                elif image.skips == "regions":
+                    rows = parts[0][first:last, :]
+                elif image.skips == "planes":
+                    rows = np.moveaxis(parts[0][:, first:last, :], 0, -1)
+                else:
+                    rows = np.stack([part[first:last, :] for part in parts], axis=-1)
+                rows = np.ascontiguousarray(rows, dtype=dtype)
+                shape = (last - first, image.n_cols, image.n_skips)
+                yield first, rows if image.skips == "regions" else rows.reshape(shape)
+        except OSError as error:
+            reason = str(error).strip().splitlines()[-1:] or ["unknown reason"]
+            raise _core.FitsError(
+                f"{image.path.name}[{image.hdu.index}]: "
+                f"cannot be read by CFITSIO: {ascii_text(reason[0])}"
+            ) from None
+
+
+def _region_index(
+    image: ImageLayout,
+) -> Callable[[int, NDArray[np.generic], int], NDArray[np.generic]]:
+    """Function that spreads rows of many samples per pixel inside of regions, one outside.
+
+    A row holds the samples of its pixels one after another; what is behind them is filler. Pixels
+    get n_skips samples, of which the `blank` ones do not exist.
+    """
+    from .layout import regions_of
+
+    regions = regions_of(image.hdu)
+    width = image.hdu.axes[0]
+    known: dict[tuple[int, ...], NDArray[np.int64]] = {}
+
+    def index_of(row: int) -> NDArray[np.int64]:
+        inside = tuple(i for i, (_, _, y1, y2) in enumerate(regions) if y1 <= row < y2)
+        if inside not in known:
+            counts = np.ones(image.n_cols, dtype=np.int64)
+            for i in inside:
+                x1, x2, _, _ = regions[i]
+                counts[x1:x2] = image.n_skips
+            begins = np.cumsum(counts) - counts
+            if begins[-1] + counts[-1] > width:
+                raise _core.FitsError(
+                    f"HDU {image.hdu.index}: row {row} has {begins[-1] + counts[-1]} samples in "
+                    f"and outside of its regions, but NAXIS1 = {width}"
+                )
+            skip = np.arange(image.n_skips)
+            index = begins[:, None] + skip
+            known[inside] = np.where(skip < counts[:, None], index, width)
+        return known[inside]
+
+    def expand(first: int, rows: NDArray[np.generic], blank: int) -> NDArray[np.generic]:
+        padded = np.concatenate([rows, np.full((len(rows), 1), blank, rows.dtype)], axis=1)
+        shape = (len(rows), image.n_cols, image.n_skips)
+        spread = np.empty(shape, rows.dtype)
+        for number in range(len(rows)):
+            spread[number] = padded[number][index_of(first + number)]
+        return spread
+
+    return expand
