@@ -37,15 +37,19 @@ def _number(value: bool | int | float) -> str:
 def card(keyword: str, value: Value, comment: str = "") -> list[str]:
     """One header card of 80 characters; a long string goes on in CONTINUE cards.
 
+    A longer keyword becomes a HIERARCH card.
+
     Parameters
     ----------
     keyword
-        At most 8 characters: A to Z, 0 to 9, ``-`` and ``_``.
+        A to Z, 0 to 9, ``-`` and ``_``.
     value
         None, or a number that is not finite: a keyword without a value.
     comment
         Cut off where it has no room.
     """
+    if len(keyword) > 8:
+        keyword = f"HIERARCH {keyword} "
     if isinstance(value, str):
         text = ascii_text(value).replace("'", "''")
         parts = list(_parts(text, 67)) if len(text) > 68 else [text]

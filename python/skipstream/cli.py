@@ -252,7 +252,7 @@ def check(config_path: Path, files: tuple[Path, ...], overrides: tuple[str, ...]
     for path in files:
         try:
             with plain_file(path, tempfile.gettempdir()) as plain:
-                for image in read_layout(path, config.input, plain=plain).images:
+                for image in read_layout(path, config.input, plain=[plain]).images:
                     _print_plan(path, image, plan_image(image, config))
         except (_core.Error, OSError) as error:
             message = str(error)
@@ -308,7 +308,7 @@ def info(files: tuple[Path, ...], n_skips: str | None) -> None:
     for path in files:
         try:
             with plain_file(path, tempfile.gettempdir()) as plain:
-                _print_layout(read_layout(path, InputConfig(n_skips=skips), plain=plain))
+                _print_layout(read_layout(path, InputConfig(n_skips=skips), plain=[plain]))
         except (_core.Error, OSError) as error:
             _complain(str(error))
             failed = True
@@ -358,6 +358,20 @@ def init() -> None:
 
 
 @main.command()
+@_one_clear_message
+def layouts() -> None:
+    """List the layouts of files that are known, and those that can be simulated."""
+    from .inputs import LAYOUTS
+    from .simulate import LAYOUTS as SIMULATED
+
+    click.echo("read, the first one that fits a file:")
+    for layout in LAYOUTS:
+        needs = ", ".join(filter(None, layout.has))
+        click.echo(f"  {layout.name:<17} {layout.doc}" + (f" (has {needs})" if needs else ""))
+    click.echo("\nsimulated: " + ", ".join(SIMULATED))
+
+
+@main.command()
 @click.argument("name", required=False)
 @click.option("--markdown", is_flag=True, help="Print the reference page of all stages.")
 @click.option("--stub", is_flag=True, help="Print the type stub of the stage classes.")
@@ -402,7 +416,7 @@ def stages(name: str | None, markdown: bool, stub: bool) -> None:
 )
 @click.option("--skips", "n_skips", type=click.IntRange(1), default=500, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--layout", type=click.Choice(["leach", "lta"]), default="leach", show_default=True)
+@click.option("--layout", default="leach", show_default=True, help="One of: skipstream layouts.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 @_one_clear_message
 def simulate(path: Path, **options: Any) -> None:

@@ -22,7 +22,7 @@ _ENDINGS = (".fz", ".fits", ".fit", ".fts", ".gz", ".bz2", ".xz")
 
 def stem_of(path: Path) -> str:
     """Name of a file without its FITS endings: ``run7.fits.fz`` gives ``run7``."""
-    name = path.name
+    name = "stdin" if path == Path("-") else path.name
     while (ending := Path(name).suffix.lower()) in _ENDINGS and Path(name).stem:
         name = name[: -len(ending)]
     return name
@@ -440,7 +440,7 @@ def read_layout(
     path: str | Path | Sequence[str | Path],
     config: InputConfig | None = None,
     *,
-    plain: Path | None = None,
+    plain: Sequence[Path] | None = None,
 ) -> FileLayout:
     """Scan a file and say how it is understood.
 
@@ -451,7 +451,7 @@ def read_layout(
     config
         What the config says of the input.
     plain
-        The file that has the bytes, where `path` had to be unpacked.
+        The files that have the bytes, where those of `path` had to be unpacked.
 
     Raises
     ------
@@ -464,7 +464,7 @@ def read_layout(
     """
     paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(part) for part in path]
     config = config or InputConfig()
-    opened = [plain or part for part in paths]
+    opened = plain or paths
     scanned = [
         _core.scan_fits(str(bytes_of), str(part))
         for bytes_of, part in zip(opened, paths, strict=True)

@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +87,22 @@ def carried_cards(hdu: _core.FitsHdu) -> list[str]:
     return carried
 
 
-def provenance(config: Config, path: Path, checksum: str) -> list[str]:
+@dataclass(frozen=True)
+class Source:
+    """What an output is made of: the config, and the name and size of the input."""
+
+    config: Config
+    name: str
+    n_bytes: int
+
+
+def provenance(source: Source, checksum: str) -> list[str]:
     """Cards that say how a file was made."""
     cards = [
         *card("SKIPSTRV", _core.__version__, "version of skipstream"),
-        *card("SKCFG", config_digest(config), "fingerprint of the config"),
-        *card("INFILE", path.name, "input file"),
-        *card("INSIZE", path.stat().st_size, "[byte] size of the input"),
+        *card("SKCFG", config_digest(source.config), "fingerprint of the config"),
+        *card("INFILE", source.name, "input file"),
+        *card("INSIZE", source.n_bytes, "[byte] size of the input"),
     ]
     return cards + (card("INSUM", checksum, "checksum of the input as read") if checksum else [])
 
@@ -127,20 +136,19 @@ class PlaneFile:
     """
 
     def __init__(
-        self, path: Path, output: OutputConfig, config: Config, source: Path, layout: FileLayout
+        self, path: Path, output: OutputConfig, source: Source, layout: FileLayout
     ) -> None:
         self.output = output
-        self._config = config
         self._source = source
         first = layout.others[0][0] if layout.others else layout.images[0].hdu
         self._primary = carried_cards(first if first.index == 0 else layout.images[0].hdu)
-        self._history = history(config)
+        self._history = history(source.config)
         self._stack = contextlib.ExitStack()
         self._writer = _core.PlaneWriter(str(self._stack.enter_context(whole_file(path))))
         # Known at the end: a sum for each image, eleven characters long.
         n_sums = len(layout.images) * 11 // 60 + 1
         cards = len(_PRIMARY) + len(self._primary) + len(self._history)
-        self._blocks = n_blocks(cards + len(provenance(config, source, "")) + n_sums + 2)
+        self._blocks = n_blocks(cards + len(provenance(source, "")) + n_sums + 2)
         self._writer.add_image(self._blocks * BLOCK, "float32", 0, 0)
         self._headers: list[tuple[int, int, list[str]]] = []
 
@@ -209,7 +217,7 @@ class PlaneFile:
 
     def close(self, checksum: str) -> None:
         """Seal the file: provenance, final name."""
-        made = provenance(self._config, self._source, checksum)
+        made = provenance(self._source, checksum)
         cards = [*_PRIMARY, *self._primary, *made, *self._history]
         self._writer.write_header(0, with_checksum(cards, 0, self._blocks))
         self._writer.close()

@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import lzma
 import os
+import stat
 import sys
 import tempfile
 import zlib
@@ -24,9 +25,9 @@ from .layout import ImageLayout
 __all__ = ["Samples", "open_samples", "plain_file"]
 
 _MAGIC: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
-    b"\x1f\x8b": ("gzip", gzip.GzipFile),
-    b"BZh": ("bzip2", bz2.BZ2File),
-    b"\xfd7zXZ\x00": ("xz", lzma.LZMAFile),
+    b"\x1f\x8b": ("gzip", gzip.open),
+    b"BZh": ("bzip2", bz2.open),
+    b"\xfd7zXZ\x00": ("xz", lzma.open),
 }
 _BLOCK = 1 << 20
 STDIN = Path("-")
@@ -44,38 +45,37 @@ def plain_file(path: Path, folder: Path | str) -> Iterator[Path]:
     IoError
         The file cannot be read or unpacked.
     """
-    try:
+    with contextlib.ExitStack() as stack:
         if path == STDIN:
-            source: IO[bytes] = sys.stdin.buffer
-            with _unpacked(source, "a pipe", folder) as unpacked:
-                yield unpacked
+            yield stack.enter_context(_unpacked(path, sys.stdin.buffer, "a pipe", folder))
             return
-        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO would wait for a writer
-        with os.fdopen(opened, "rb") as raw:
-            begin = raw.read(6) if path.is_file() else b""
-            kind = next((kind for magic, kind in _MAGIC.items() if begin.startswith(magic)), None)
-            if kind is not None:
-                raw.seek(0)
-                with kind[1](raw) as stream, _unpacked(stream, kind[0], folder) as unpacked:
-                    yield unpacked
-                return
-    except OSError as error:
-        raise _core.IoError(f"{path}: cannot open: {error.strerror or error}") from None
-    yield path
+        try:
+            # Without O_NONBLOCK a FIFO would wait for a writer; it is refused later, as any device.
+            raw = stack.enter_context(os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb"))
+            begin = raw.read(6) if stat.S_ISREG(os.fstat(raw.fileno()).st_mode) else b""
+        except OSError as error:
+            raise _core.IoError(f"{path}: cannot open: {error.strerror or error}") from None
+        kind = next((kind for magic, kind in _MAGIC.items() if begin.startswith(magic)), None)
+        if kind is None:
+            yield path
+            return
+        raw.seek(0)
+        stream = stack.enter_context(kind[1](raw))
+        yield stack.enter_context(_unpacked(path, stream, kind[0], folder))
 
 
 @contextlib.contextmanager
-def _unpacked(stream: IO[bytes], kind: str, folder: Path | str) -> Iterator[Path]:
+def _unpacked(path: Path, stream: IO[bytes], kind: str, folder: Path | str) -> Iterator[Path]:
     with tempfile.TemporaryFile(dir=folder) as target:
         try:
             while block := stream.read(_BLOCK):
                 target.write(block)
             target.flush()
-        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, OSError) as error:
+        except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise
+                raise _core.IoError(f"{path}: cannot be unpacked: {error.strerror}") from None
             if target.tell() == 0:
-                raise _core.IoError(f"cannot be unpacked as {kind}: {error}") from None
+                raise _core.IoError(f"{path}: cannot be unpacked as {kind}: {error}") from None
             target.flush()  # what was there can be read: a file that is cut off
         yield Path(f"/proc/self/fd/{target.fileno()}")
 

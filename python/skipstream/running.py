@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
+import re
 import tempfile
 import time
 import traceback
@@ -24,9 +26,9 @@ from . import _core
 from .cards import card
 from .config import Config, OutputConfig
 from .layout import ImageLayout, read_layout, stem_of
-from .outputs import PlaneFile, config_digest, provenance, write_table
+from .outputs import PlaneFile, Source, config_digest, provenance, write_table
 from .pipeline import reducers_of
-from .reading import Samples, open_samples, plain_file
+from .reading import STDIN, Samples, open_samples, plain_file
 
 __all__ = ["ImageResult", "image_info", "output_paths", "plan_image", "run"]
 
@@ -112,16 +114,41 @@ def output_paths(config: Config, path: Path, folder: Path) -> list[tuple[OutputC
     return [(output, folder / output.path.replace("{stem}", stem)) for output in config.outputs]
 
 
+def exposures(config: Config, paths: Iterable[Path]) -> dict[Path, list[Path]]:
+    """Files that belong together, by the name that stands for them.
+
+    With one file per sample those are the names that differ in their last number, which is that of
+    the sample; else each file is by itself.
+    """
+    if config.input.layout != "samples_in_files":
+        return {path: [path] for path in paths}
+    groups: dict[Path, list[tuple[int, Path]]] = {}
+    for path in paths:
+        found = re.fullmatch(r"(.*?)[_-]?(\d+)", stem_of(path))
+        if found is None:
+            raise _core.ConfigError(
+                f"{path}: layout samples_in_files needs the number of the sample at the end of the "
+                "name, as in run7_00042.fits"
+            )
+        name = found[1] or "samples"
+        groups.setdefault(path.with_name(f"{name}.fits"), []).append((int(found[2]), path))
+    return {name: [path for _, path in sorted(group)] for name, group in groups.items()}
+
+
 def _check_outputs(
-    config: Config, paths: Sequence[Path], folder: Path, overwrite: bool, resume: bool
+    config: Config,
+    files: Mapping[Path, Sequence[Path]],
+    folder: Path,
+    overwrite: bool,
+    resume: bool,
 ) -> None:
     claimed: dict[Path, Path] = {}
     problems = []
-    for path in paths:
+    for path, parts in files.items():
         for _, target in output_paths(config, path, folder):
             if target in claimed:
                 problems.append(f"{path}: would write {target}, as {claimed[target]} does")
-            elif target.exists() and target.samefile(path) if path.exists() else False:
+            elif target.exists() and any(p.exists() and target.samefile(p) for p in parts):
                 problems.append(f"{path}: {target} is the input itself")
             elif target.exists() and not (overwrite or resume):
                 problems.append(
@@ -176,7 +203,7 @@ def run(
     ConfigError
         Outputs exist or collide, or the number of jobs or threads is impossible.
     """
-    files = [Path(path) for path in paths]
+    files = exposures(config, [Path(path) for path in paths])
     if jobs < 1:
         raise _core.ConfigError(f"jobs: must be at least 1; got {jobs}")
     if threads is not None and threads < 1:
@@ -199,7 +226,7 @@ def run(
 
 def _run(
     config: Config,
-    files: Sequence[Path],
+    files: Mapping[Path, Sequence[Path]],
     folder: Path | None,
     jobs: int,
     threads: int,
@@ -207,8 +234,10 @@ def _run(
     progress: Progress | None,
 ) -> Iterator[ImageResult]:
     if jobs == 1 or len(files) <= 1:
-        for path in files:
-            yield from _skipped(path, done) or _process(config, path, folder, threads, progress)
+        for path, parts in files.items():
+            yield from _skipped(path, parts, done) or _process(
+                config, path, parts, folder, threads, progress
+            )
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
@@ -216,20 +245,20 @@ def _run(
             (
                 path,
                 None
-                if _skipped(path, done)
-                else pool.submit(_process, config, path, folder, threads),
+                if _skipped(path, parts, done)
+                else pool.submit(_process, config, path, parts, folder, threads),
             )
-            for path in files
+            for path, parts in files.items()
         ]
         for path, future in waiting:
             if future is None:
-                results = _skipped(path, done)
+                results = _skipped(path, files[path], done)
             else:
                 try:
                     results = future.result()
                 except BrokenProcessPool:
                     results = [_failed(path, "the worker process died", folder)]
-            if progress is not None and path.exists():
+            if progress is not None:
                 reports = [result.report for result in results if result.report]
                 progress(
                     path, sum(r["raw_bytes"] for r in reports), sum(r["n_rows"] for r in reports)
@@ -237,9 +266,11 @@ def _run(
             yield from results
 
 
-def _skipped(path: Path, done: Mapping[str, dict[str, Any]]) -> list[ImageResult]:
+def _skipped(
+    path: Path, parts: Sequence[Path], done: Mapping[str, dict[str, Any]]
+) -> list[ImageResult]:
     entry = done.get(str(path.resolve()))
-    if entry is None or not path.exists() or entry["input"] != _identity(path):
+    if entry is None or entry["input"] != _identity(parts):
         return []
     outputs = tuple(Path(name) for name in entry["outputs"])
     if not all(o.exists() and o.stat().st_size == entry["outputs"][str(o)] for o in outputs):
@@ -250,9 +281,11 @@ def _skipped(path: Path, done: Mapping[str, dict[str, Any]]) -> list[ImageResult
     ]
 
 
-def _identity(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
+def _identity(parts: Sequence[Path]) -> list[list[int]] | None:
+    """Sizes and times of an input's files; None where it is a pipe, or one of them is not there."""
+    if parts[0] == STDIN or not all(part.is_file() for part in parts):
+        return None
+    return [[part.stat().st_size, part.stat().st_mtime_ns] for part in parts]
 
 
 def _read_journal(folder: Path, config: Config) -> dict[str, dict[str, Any]]:
@@ -296,13 +329,14 @@ def _failed(path: Path, message: str, folder: Path | None) -> ImageResult:
 def _process(
     config: Config,
     path: Path,
+    parts: Sequence[Path],
     folder: Path | None,
     threads: int,
     progress: Progress | None = None,
 ) -> list[ImageResult]:
     """One file; what is wrong with it ends in its result, not in an exception."""
     try:
-        return _FileRun(config, path, folder, threads, progress).run()
+        return _FileRun(config, path, parts, folder, threads, progress).run()
     except (_core.Error, OSError, MemoryError) as error:
         message = str(error) or type(error).__name__
         if path.name not in message:
@@ -322,12 +356,15 @@ class _FileRun:
         self,
         config: Config,
         path: Path,
+        parts: Sequence[Path],
         folder: Path | None,
         threads: int,
         progress: Progress | None,
     ) -> None:
         self.config = config
         self.path = path
+        self.parts = parts
+        self.n_bytes = 0
         self.folder = folder
         self.threads = threads
         self.progress = progress
@@ -339,21 +376,26 @@ class _FileRun:
         self.datasums: list[int | None] = []
 
     def run(self) -> list[ImageResult]:
-        identity = _identity(self.path) if self.path.is_file() else None
+        identity = _identity(self.parts)
         spool = self.folder or tempfile.gettempdir()
-        with plain_file(self.path, spool) as plain:
+        with contextlib.ExitStack() as stack:
+            plain = [stack.enter_context(plain_file(part, spool)) for part in self.parts]
+            self.n_bytes = sum(
+                (opened if part == STDIN else part).stat().st_size
+                for opened, part in zip(plain, self.parts, strict=True)
+            )
             return self.run_plain(plain, identity)
 
-    def run_plain(self, plain: Path, identity: list[int] | None) -> list[ImageResult]:
-        layout = read_layout(self.path, self.config.input, plain=plain)
+    def run_plain(
+        self, plain: Sequence[Path], identity: list[list[int]] | None
+    ) -> list[ImageResult]:
+        layout = read_layout(self.parts, self.config.input, plain=plain)
         files: list[tuple[int, PlaneFile]] = []
         try:
             for output, target in self.targets:
                 if output.table is None:
                     number = self.config.stage_number(output.after)
-                    files.append(
-                        (number, PlaneFile(target, output, self.config, self.path, layout))
-                    )
+                    files.append((number, PlaneFile(target, output, self.source(), layout)))
             results = [
                 self.run_image(image, number, files)
                 for number, image in enumerate(layout.images, 1)
@@ -491,17 +533,21 @@ class _FileRun:
         header = [
             *card("EXTNAME", name.upper(), "what the rows are"),
             *card("COORDS", "0-based", "x: column, y: row of the image"),
-            *provenance(self.config, self.path, checksum),
+            *provenance(self.source(), checksum),
         ]
         write_table(target, table, self.columns[name], header)
+
+    def source(self) -> Source:
+        return Source(self.config, self.path.name, self.n_bytes)
 
     def checksum(self) -> str:
         """DATASUM of each image, taken while it was read; CRC-32 of a compressed file."""
         if None in self.datasums:
             crc = 0
-            with self.path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    crc = zlib.crc32(block, crc)
+            for part in self.parts if self.parts[0] != STDIN else ():
+                with part.open("rb") as file:
+                    while block := file.read(1 << 20):
+                        crc = zlib.crc32(block, crc)
             return f"CRC32 {crc:08x}"
         return "DATASUM " + " ".join(map(str, self.datasums))
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Final, Literal, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -106,12 +106,27 @@ class Layout(NamedTuple):
     amplifiers: tuple[str, ...]
     gain: float
     offset: float
+    keys: str = "leach"
+    arrangement: str = "columns"  # or a key of arrange.ARRANGEMENTS
 
 
-#: The two commonest raw layouts: Leach controllers and the Low Threshold Acquisition board.
+_LEACH: Final = Layout(np.dtype(np.uint16), ("L",), gain=5.0, offset=10_000.0)
+_LTA: Final = Layout(
+    np.dtype(np.int32), ("1", "2", "3", "4"), gain=200.0, offset=20_000.0, keys="lta"
+)
+#: Leach controllers, the Low Threshold Acquisition board, and what else laboratories write.
 LAYOUTS: Final[dict[str, Layout]] = {
-    "leach": Layout(np.dtype(np.uint16), ("L",), gain=5.0, offset=10_000.0),
-    "lta": Layout(np.dtype(np.int32), ("1", "2", "3", "4"), gain=200.0, offset=20_000.0),
+    "leach": _LEACH,
+    "leach_ul": _LEACH._replace(amplifiers=("L", "U"), arrangement="halves"),
+    "lta": _LTA,
+    "lta_primary": _LTA._replace(arrangement="empty_primary"),
+    "lta_smart": _LTA._replace(arrangement="ragged"),
+    "lta_average": _LTA._replace(arrangement="averages"),
+    "acm": _LTA._replace(keys="acm", arrangement="named_averages"),
+    "cube": _LEACH._replace(arrangement="cube"),
+    "samples_in_hdus": _LTA._replace(amplifiers=("1", "2"), arrangement="hdus"),
+    "samples_in_files": _LEACH._replace(arrangement="files"),
+    "regions": _LTA._replace(keys="leach", amplifiers=("1",), arrangement="regions"),
 }
 
 
@@ -198,7 +213,7 @@ class Truth:
     n_cols: int
     n_skips: int
     seed: int
-    layout: Literal["leach", "lta"]
+    layout: str
     prescan_cols: int
     overscan_cols: int
     gain: float
@@ -841,9 +856,8 @@ def _cards(truth: Truth, amplifier: int) -> Iterator[bytes]:
     readout = truth.n_rows * n_samples_row * truth.sample_time * 1e-6
     begin_readout = _BEGIN_EXPOSURE + timedelta(seconds=truth.exposure)
     end_readout = begin_readout + timedelta(seconds=readout)
-    yield from (_leach_cards if truth.layout == "leach" else _lta_cards)(
-        truth, amplifier, begin_readout, end_readout
-    )
+    cards = {"leach": _leach_cards, "lta": _lta_cards, "acm": _acm_cards}
+    yield from cards[LAYOUTS[truth.layout].keys](truth, amplifier, begin_readout, end_readout)
     for name, (keyword, comment) in _SIM_CARDS.items():
         value = getattr(truth, name)
         if isinstance(value, tuple):
@@ -893,6 +907,24 @@ def _lta_cards(
         ("DATEEND", end_readout.strftime("%Y-%m-%dT%H:%M:%S"), "end of readout"),
     ):
         yield _card(keyword, str(value), comment)
+
+
+def _acm_cards(
+    truth: Truth, amplifier: int, begin_readout: datetime, end_readout: datetime
+) -> Iterator[bytes]:
+    yield _card("ACMID", 109, "number of the board")
+    yield _card("NDCM", truth.n_skips, "samples of each pixel")
+    yield _card("NCOL", truth.n_cols, "columns read")
+    yield _card("NROW", truth.n_rows, "rows read")
+    yield _card("NPBIN", 1, "row binning")
+    yield _card("NSBIN", 1, "column binning")
+    yield _card("PRESCAN", truth.prescan_cols, "prescan columns")
+    yield _card("PHYSCOL", truth.active_cols.stop - truth.active_cols.start, "active columns")
+    yield _card("EXPOSURE", truth.exposure, "s")
+    yield _card("MREAD", (end_readout - begin_readout).total_seconds(), "s readout")
+    yield _card("TINTEGR", truth.sample_time / 4, "us integration")
+    yield _card("DATEINI", begin_readout.strftime("%Y-%m-%dT%H:%M:%S"))
+    yield _card("DATEEND", end_readout.strftime("%Y-%m-%dT%H:%M:%S"))
 
 
 _SIM_CARDS: Final = {
@@ -1063,13 +1095,35 @@ def simulate(
     for target in targets:
         if target.exists() and not overwrite:
             raise FileExistsError(f"{target}: exists; choose another name or ask to overwrite it")
+    arrangement = LAYOUTS[truth.layout].arrangement
     with (
         _whole_file(targets[0]) as image,  # named last: an image never stands without its truth
         _whole_file(targets[1]) as events,
         _whole_file(targets[2]) as rows,
     ):
         _write(truth, image, events, rows, progress)
+    if arrangement != "columns":
+        _rearrange(path, arrangement, truth.n_skips)
     return truth
+
+
+def _rearrange(path: Path, arrangement: str, n_skips: int) -> None:
+    """Replace a file by the same samples in another arrangement."""
+    from .arrange import arrange
+
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
+    try:
+        arrange(path, partial, arrangement, n_skips)
+        if partial.exists():
+            partial.replace(path)
+            return
+        first = f".{path.name}.{os.getpid()}.part_"
+        for part in sorted(path.parent.glob(f"{first}*")):
+            part.replace(path.with_name(f"{path.stem}_{part.name.removeprefix(first)}"))
+        path.unlink()
+    finally:
+        with suppress(FileNotFoundError):
+            partial.unlink()
 
 
 def _write(

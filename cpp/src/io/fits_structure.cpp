@@ -131,13 +131,24 @@ FitsCard parse_card(std::string_view raw, const std::string& place) {
       std::string::npos) {
     refuse("keyword \"" + card.keyword + "\" has a character other than A-Z, 0-9, - and _");
   }
-  if (raw.substr(8, 2) != "= " || card.keyword == "COMMENT" || card.keyword == "HISTORY" ||
-      card.keyword.empty()) {
+  std::size_t value_at = 10;
+  if (const auto equals = raw.find('=', 9);
+      card.keyword == "HIERARCH" && equals != std::string_view::npos) {
+    // The convention of ESO for long keywords. One that could be a keyword by itself stays hidden:
+    // it must not take the place of such a card.
+    const std::string_view name = trimmed(raw.substr(8, equals - 8));
+    if (name.size() > 8 || name.find(' ') != std::string_view::npos) {
+      card.keyword = std::string(name);
+      value_at = equals + 1;
+    }
+  }
+  if ((value_at == 10 && raw.substr(8, 2) != "= ") || card.keyword == "COMMENT" ||
+      card.keyword == "HISTORY" || card.keyword.empty()) {
     card.comment = std::string(
         raw.substr(8, raw.find_last_not_of(' ') + 1 > 8 ? raw.find_last_not_of(' ') - 7 : 0));
     return card;
   }
-  std::string_view rest = trimmed(raw.substr(10));
+  std::string_view rest = trimmed(raw.substr(value_at));
   if (rest.starts_with('\'')) {
     card.is_string = true;
     std::size_t i = 1;
