@@ -43,8 +43,8 @@ PixelFormat pixel_format(const std::string& dtype) {
 }  // namespace
 
 FileSamples::FileSamples(const py::list& planes, const SampleShape& shape, const std::string& skips,
-                         Inflate inflate, const std::string& name)
-    : n_rows_(shape.n_rows) {
+                         Inflate inflate, const std::string& name, bool is_growing)
+    : is_growing_(is_growing), n_rows_(shape.n_rows) {
   std::vector<PlaneReader::Plane> places;
   std::string known;
   for (const auto& plane : planes) {
@@ -91,6 +91,7 @@ std::optional<std::uint32_t> FileSamples::datasum() const {
 }
 
 void FileSamples::check_unchanged() const {
+  if (is_growing_) return;
   for (const auto& file : files_) file->check_unchanged();
 }
 
@@ -109,6 +110,7 @@ void register_files(py::module_& m) {
       .def_readonly("header_offset", &FitsHdu::header_offset)
       .def_readonly("data_offset", &FitsHdu::data_offset)
       .def_readonly("data_bytes", &FitsHdu::data_bytes)
+      .def_readonly("bytes_there", &FitsHdu::bytes_there)
       .def_readonly("compression", &FitsHdu::compression)
       .def_property_readonly(
           "cards",
@@ -148,23 +150,53 @@ void register_files(py::module_& m) {
           "image"_a, "header"_a)
       .def("close", &PlaneWriter::close, py::call_guard<py::gil_scoped_release>());
 
+  m.def(
+      "scan_cut_fits",
+      [](const std::string& path, const std::string& name) {
+        const py::gil_scoped_release release;
+        const FileSource file(path, name);
+        std::string cut;
+        auto hdus = scan_fits(file, &cut);
+        return std::pair(std::move(hdus), cut);
+      },
+      "path"_a, "name"_a = "");
+
+  m.def(
+      "complete_rows",
+      [](const std::string& path, const FitsHdu& hdu) {
+        const py::gil_scoped_release release;
+        const FileSource file(path);
+        const SampleShape shape{.n_cols = row_samples_of(hdu)};
+        return TileReader(file, hdu, shape, {}).complete_rows(hdu.bytes_there);
+      },
+      "path"_a, "hdu"_a);
+
+  m.def(
+      "sum_of_words",
+      [](const std::string& path, std::int64_t offset, std::int64_t n_bytes) {
+        const py::gil_scoped_release release;
+        return sum_of_words(FileSource(path), offset, n_bytes);
+      },
+      "path"_a, "offset"_a, "n_bytes"_a);
+
   m.def("knows_tiles", &TileReader::knows, "hdu"_a);
 
   py::class_<FileSamples>(m, "FileSamples")
       .def(py::init([](const py::list& planes, std::int64_t n_rows, std::int64_t n_cols,
                        std::int64_t n_skips, const std::string& skips, std::int64_t first_row,
                        std::int64_t first_sample, bool is_reversed, const py::object& inflate,
-                       const std::string& name) {
+                       const std::string& name, bool is_growing) {
              const SampleShape shape{.n_rows = n_rows,
                                      .n_cols = n_cols,
                                      .n_skips = n_skips,
                                      .first_row = first_row,
                                      .first_sample = first_sample,
                                      .is_reversed = is_reversed};
-             return std::make_unique<FileSamples>(planes, shape, skips, inflate_by(inflate), name);
+             return std::make_unique<FileSamples>(planes, shape, skips, inflate_by(inflate), name,
+                                                  is_growing);
            }),
            "planes"_a, py::kw_only(), "n_rows"_a, "n_cols"_a, "n_skips"_a, "skips"_a, "first_row"_a,
-           "first_sample"_a, "is_reversed"_a, "inflate"_a, "name"_a = "")
+           "first_sample"_a, "is_reversed"_a, "inflate"_a, "name"_a = "", "is_growing"_a = false)
       .def_property_readonly("n_rows", &FileSamples::n_rows)
       .def_property_readonly("dtype", [](const FileSamples& s) { return dtype_name(s.format()); })
       .def_property_readonly("scale", [](const FileSamples& s) { return s.format().scale; })

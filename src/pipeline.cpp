@@ -185,6 +185,11 @@ class PyPipeline {
     samples.check_unchanged();
   }
 
+  void push_missing(std::int64_t n_rows) {
+    const py::gil_scoped_release release;
+    pipeline_->push_missing(n_rows);
+  }
+
   void finish() {
     const py::gil_scoped_release release;
     pipeline_->finish();
@@ -404,6 +409,7 @@ void register_pipeline(py::module_& m) {
       .def_property_readonly("rows_pushed", &PyPipeline::rows_pushed)
       .def("push", &PyPipeline::push, "samples"_a)
       .def("run", &PyPipeline::run, "samples"_a, "progress"_a = py::none())
+      .def("push_missing", &PyPipeline::push_missing, "n_rows"_a)
       .def("finish", &PyPipeline::finish)
       .def("add_writer", &PyPipeline::add_writer, "stage"_a, "writer"_a, "images"_a,
            py::keep_alive<1, 3>())

@@ -22,7 +22,7 @@ void register_pipeline(pybind11::module_& m);
 class FileSamples {
  public:
   FileSamples(const pybind11::list& planes, const SampleShape& shape, const std::string& skips,
-              Inflate inflate, const std::string& name);
+              Inflate inflate, const std::string& name, bool is_growing);
   [[nodiscard]] const SampleSource& source() const { return *source_; }
   [[nodiscard]] const SampleFormat& format() const { return format_; }
   [[nodiscard]] std::int64_t n_rows() const { return n_rows_; }
@@ -35,6 +35,7 @@ class FileSamples {
   std::unique_ptr<SampleReader> rows_;
   std::unique_ptr<PlaneReader> planes_;
   std::unique_ptr<TileReader> tiles_;
+  bool is_growing_ = false;
   const SampleSource* source_ = nullptr;
   SampleFormat format_;
   std::int64_t n_rows_ = 0;

@@ -7,6 +7,8 @@ import gzip
 import lzma
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -294,3 +296,134 @@ def test_regions_come_from_the_header(
     )  # fmt: skip
     if "90" in str(keywords.values()):
         assert "outside of the image" in image.notes[0]
+
+
+@pytest.mark.parametrize("layout", ["leach", "leach_ul", "lta", "cube"])
+@pytest.mark.parametrize("packing", ["", "RICE_1", "gz"])
+def test_a_file_that_is_cut_off_gives_its_whole_rows(
+    layout: str, packing: str, tmp_path: Path
+) -> None:
+    if packing == "RICE_1" and layout == "cube":
+        pytest.skip("cubes of tiles go through fitsio, which needs the whole file")
+    path = tmp_path / "raw.fits"
+    simulate(path, **SHAPE, layout=layout)
+    if packing == "RICE_1":
+        with fits.open(path) as file:
+            hdus = [
+                fits.CompImageHDU(
+                    hdu.data, hdu.header, compression_type="RICE_1",
+                    tile_shape=(1, hdu.data.shape[1]),
+                )
+                for hdu in file
+            ]  # fmt: skip
+            fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path, overwrite=True)
+    size = path.stat().st_size
+    hdu = sk.read_layout(path, config_for(layout).input).images[0].hdu
+    keep = hdu.data_offset + hdu.data_bytes * 29 // 30 if packing != "RICE_1" else size
+    if packing == "RICE_1":
+        keep = hdu.data_offset + hdu.data_bytes * 3 // 4
+    path.write_bytes(path.read_bytes()[:keep])
+    if packing == "gz":
+        path = tmp_path / "raw.fits.gz"
+        path.write_bytes(gzip.compress((tmp_path / "raw.fits").read_bytes()))
+    result = next(iter(sk.run(config_for(layout), [path])))
+    assert result.status == "partial", result.message
+    there = result.report["rows_there"]
+    assert {"": 20, "RICE_1": 12, "gz": 20}[packing] <= there + 12 < 24 + 12
+    assert result.message == f"the last {24 - there} of 24 rows are missing"
+    whole = expected(layout, 0)
+    assert result.mask is not None
+    assert np.all(result.mask[there:] == sk.MaskBit.NODATA)
+    assert not result.mask[:there].any()
+    for name in ("mean", "median", "std"):
+        assert np.array_equal(result.planes[name][:there], whole[name][:there])
+        assert np.isnan(result.planes[name][there:]).all()
+    assert np.all(result.planes["count"][there:] == 0)
+
+
+def test_the_exit_code_tells_of_a_cut_file_unless_it_is_allowed(tmp_path: Path) -> None:
+    simulate(tmp_path / "raw.fits", **SHAPE, layout="lta")
+    whole = (tmp_path / "raw.fits").read_bytes()
+    (tmp_path / "raw.fits").write_bytes(whole[: len(whole) - 50_000])
+    (tmp_path / "cfg.toml").write_text('[[stage]]\nkind = "compress_skips"\n')
+    command = [sys.executable, "-m", "skipstream", "run", tmp_path / "cfg.toml"]
+    command += [tmp_path / "raw.fits", "-o", tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "partial: " in done.stderr
+    with fits.open(tmp_path / "out" / "raw_planes.fits", checksum=True) as planes:
+        assert np.isnan(planes["MEAN", 4].data[-1]).all()
+        assert np.isfinite(planes["MEAN", 3].data).all()
+    allowed = [*command, "--allow-partial", "--overwrite"]
+    assert subprocess.run(allowed, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("codec", ["", "RICE_1"])
+def test_sums_that_do_not_match_are_named(codec: str, tmp_path: Path) -> None:
+    data = np.random.default_rng(1).integers(0, 99, (20, 40)).astype("i2")
+    path = tmp_path / "raw.fits"
+    hdu = fits.CompImageHDU(data, compression_type=codec) if codec else fits.ImageHDU(data)
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, checksum=True)
+    config = config_for("", n_skips=4)
+    assert [r.status for r in sk.run(config, [path], verify=True)] == ["done"]
+    found = sk.read_layout(path).images[0].hdu
+    good = bytearray(path.read_bytes())
+    bad = good.copy()
+    bad[found.data_offset + found.data_bytes - 1] ^= 1
+    path.write_bytes(bad)
+    (result,) = sk.run(config, [path], verify=True)
+    assert f"raw.fits[1]: DATASUM = {fits.getheader(path, 1).get('DATASUM')}" in result.message or (
+        codec and "raw.fits[1]: DATASUM" in result.message
+    )
+    if not codec:  # a plain image is always checked
+        (result,) = sk.run(config, [path])
+        assert "raw.fits[1]: DATASUM" in result.message
+    header = good.copy()
+    where = header.index(b"GCOUNT", found.header_offset)
+    header[where + 40] = ord("!")
+    path.write_bytes(header)
+    (result,) = sk.run(config, [path], verify=True)
+    assert "raw.fits[1]: CHECKSUM does not match" in result.message
+
+
+@pytest.mark.parametrize("layout", ["leach", "lta"])
+def test_a_file_is_followed_while_it_is_written(layout: str, tmp_path: Path) -> None:
+    simulate(tmp_path / "raw.fits", **SHAPE, layout=layout)
+    whole = (tmp_path / "raw.fits").read_bytes()
+    path = tmp_path / "growing.fits"
+    path.touch()
+    seen: list[int] = []
+    step = len(whole) // 20
+
+    def write(n_bytes: int) -> None:
+        for begin in range(0, n_bytes, step):
+            with path.open("ab") as file:
+                file.write(whole[begin : min(begin + step, n_bytes)])
+            time.sleep(0.01)
+
+    for n_bytes, status in ((len(whole), "done"), (len(whole) * 9 // 10, "partial")):
+        path.write_bytes(b"")
+        writer = threading.Thread(target=write, args=(n_bytes,))
+        writer.start()
+        results = list(
+            sk.run(
+                config_for(layout), [path], follow=0.5,
+                progress=lambda _path, _bytes, rows: seen.append(rows),
+            )
+        )  # fmt: skip
+        writer.join()
+        assert [r.status for r in results] == ["done"] * (len(results) - 1) + [status]
+        assert len(results) == len(LAYOUTS[layout].amplifiers)
+        for number, result in enumerate(results):
+            there = result.report["rows_there"]
+            assert (there == 24) == (result.status == "done")
+            for name, plane in expected(layout, number).items():
+                assert np.array_equal(result.planes[name][:there], plane[:there])
+    assert len(set(seen)) > 5
+
+
+def test_packets_that_did_not_arrive_are_told(tmp_path: Path) -> None:
+    header = fits.Header({"NSAMP": "3", "NCOL": "4", "NPIX": "23"})
+    fits.PrimaryHDU(np.zeros((2, 12), "i4"), header).writeto(tmp_path / "raw.fits")
+    (result,) = sk.run(sk.load_config({"stage": STAGES[:1]}), [tmp_path / "raw.fits"])
+    assert result.report["notes"] == ["NPIX = 23 samples arrived, but the shape has 24"]

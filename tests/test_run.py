@@ -160,11 +160,11 @@ def test_ccddata_opens_a_plane_with_unit_and_mask(leach: Path, tmp_path: Path) -
 
 def test_a_failing_file_does_not_stop_the_run(leach: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.fits"
-    bad.write_bytes(leach.read_bytes()[:50_000])
+    bad.write_bytes(b"SIMPLE  = nonsense " * 1000)
     config = sk.load_config(CONFIG)
     results = list(sk.run(config, [bad, leach, tmp_path / "none.fits"], output=tmp_path / "out"))
     assert [result.status for result in results] == ["failed", "done", "failed"]
-    assert re.search(r"bad.fits\[0\]: the data should have \d+ bytes", results[0].message)
+    assert re.search(r"bad.fits\[0\]: card 2: keyword", results[0].message)
     assert "none.fits: cannot open" in results[2].message
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"raw_planes.fits", "raw_clusters.fits", "run.jsonl"}

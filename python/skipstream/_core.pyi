@@ -74,11 +74,21 @@ class FitsHdu:
     header_offset: int
     data_offset: int
     data_bytes: int
+    bytes_there: int
     compression: str  # "" or ZCMPTYPE
     cards: list[tuple[str, str, str]]  # (keyword, value text, comment) in file order
     raw_cards: list[str]  # as 80-character strings
 
 def scan_fits(path: str, name: str = ...) -> list[FitsHdu]: ...
+def scan_cut_fits(path: str, name: str = ...) -> tuple[list[FitsHdu], str]:
+    """As scan_fits, of a file that may end too early; and what is missing, or ""."""
+
+def complete_rows(path: str, hdu: FitsHdu) -> int:
+    """Rows whose tiles are all in the file."""
+
+def sum_of_words(path: str, offset: int, n_bytes: int) -> int:
+    """Ones' complement sum of big-endian 32-bit words."""
+
 def knows_tiles(hdu: FitsHdu) -> bool:
     """Whether the core decodes the tiles of a compressed image."""
 
@@ -100,6 +110,7 @@ class FileSamples:
         is_reversed: bool,
         inflate: Callable[[memoryview, memoryview], str],
         name: str = ...,
+        is_growing: bool = ...,
     ) -> None: ...
     @property
     def n_rows(self) -> int: ...
@@ -149,6 +160,7 @@ class Pipeline:
     plan: dict[str, Any]
     def push(self, samples: NDArray[Any]) -> None: ...
     def run(self, samples: FileSamples, progress: Callable[[int], None] | None = ...) -> None: ...
+    def push_missing(self, n_rows: int) -> None: ...
     def finish(self) -> None: ...
     def add_writer(
         self, stage: int, writer: PlaneWriter, images: Sequence[tuple[int, int]]

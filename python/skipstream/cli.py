@@ -115,6 +115,16 @@ _config = click.argument("config_path", type=click.Path(path_type=Path), metavar
 @click.option(
     "--resume", is_flag=True, help="Skip files that an earlier run with the same config finished."
 )
+@click.option("--verify", is_flag=True, help="Check CHECKSUM and DATASUM before a file is read.")
+@click.option(
+    "--follow",
+    type=float,
+    metavar="SECONDS",
+    help="Wait for rows of files that are being written, until they do not grow for so long.",
+)
+@click.option(
+    "--allow-partial", is_flag=True, help="A file that is cut off does not count as failed."
+)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON on stdout.")
 @_one_clear_message
@@ -127,6 +137,9 @@ def run(
     overrides: tuple[str, ...],
     overwrite: bool,
     resume: bool,
+    verify: bool,
+    follow: float | None,
+    allow_partial: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -150,13 +163,16 @@ def run(
             threads=threads,
             overwrite=overwrite,
             resume=resume,
+            verify=verify,
+            follow=follow,
             progress=progress.rows_done,
         ):
             results.append(result)
             progress.result(result)
     if as_json:
         click.echo(json.dumps(summary(results), indent=2))
-    if any(result.status == "failed" for result in results):
+    bad = ("failed",) if allow_partial else ("failed", "partial")
+    if any(result.status in bad for result in results):
         raise SystemExit(EXIT_FAILED)
 
 
@@ -225,6 +241,10 @@ class _Progress:
                 line += f", {report['n_rows']} rows x {report['n_cols']} columns x "
                 line += f"{report['n_skips']} skips, {speed:.0f} MB/s"
                 line += "" if clusters is None else f", {clusters} clusters"
+            if result.message:
+                line += f": {_printable(result.message)}"
+            for note in result.report.get("notes", ()):
+                line += f"; {_printable(note)}"
             if self.bar is not None:
                 self.bar.console.print(line, markup=False, highlight=False)
             else:
@@ -319,6 +339,8 @@ def info(files: tuple[Path, ...], n_skips: str | None) -> None:
 def _print_layout(layout: FileLayout) -> None:
     click.echo(_printable(str(layout.path)))
     click.echo(f"  layout {layout.layout.name} ({layout.why}): {layout.layout.doc}")
+    if layout.cut:
+        click.echo(f"  cut off: {_printable(layout.cut)}")
     for hdu, why in layout.others:
         name = _printable(hdu.name)
         click.echo(f"  HDU {hdu.index}: {name or hdu.kind}, {_printable(why)}; no samples")

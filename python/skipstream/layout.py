@@ -44,6 +44,8 @@ class ImageLayout:
         Where it begins in the HDU, and whether it is mirrored.
     n_skips_from, prescan_from, overscan_from
         Where the number came from, in words.
+    rows_there
+        Rows that the file holds in whole; fewer than n_rows where it is cut off.
     averaged
         Samples that the file's writer has averaged already; 1: none.
     skips
@@ -67,6 +69,7 @@ class ImageLayout:
     n_skips: int
     n_skips_from: str
     averaged: int
+    rows_there: int
     skips: str
     prescan_cols: int
     prescan_from: str
@@ -87,6 +90,17 @@ class ImageLayout:
     notes: tuple[str, ...] = ()
 
     @property
+    def is_whole_hdu(self) -> bool:
+        """Whether the samples are all those of one plain HDU."""
+        n = self.n_rows * self.n_cols * self.n_skips
+        return (
+            len(self.planes) == 1
+            and not self.hdu.compression
+            and n == math.prod(self.hdu.axes)
+            and self.rows_there == self.n_rows
+        )
+
+    @property
     def n_bytes(self) -> int:
         """Size of the raw samples, as stored without compression."""
         n = self.n_rows * self.n_cols * self.n_skips
@@ -95,13 +109,14 @@ class ImageLayout:
 
 @dataclass(frozen=True)
 class FileLayout:
-    """All images of a file, and the HDUs that hold none."""
+    """All images of a file, and the HDUs that hold none; `cut` says what is missing at its end."""
 
     path: Path
     layout: Layout
     why: str
     images: tuple[ImageLayout, ...]
     others: tuple[tuple[_core.FitsHdu, str], ...]
+    cut: str = ""
 
 
 class _Header:
@@ -332,6 +347,24 @@ def _lossy(hdu: _core.FitsHdu) -> str:
     return ""
 
 
+def _rows_there(place: str, file: str, hdu: _core.FitsHdu, shape: _Shape) -> int:
+    """Rows of the frame that are in the file as a whole."""
+    if hdu.bytes_there == hdu.data_bytes:
+        return shape.n_rows
+    if not hdu.compression:
+        n_bytes = int(hdu.dtype[2:])
+        if shape.skips == "planes":
+            before = (shape.n_skips - 1) * shape.n_rows * shape.n_cols * n_bytes
+            return max(0, hdu.bytes_there - before) // (shape.n_cols * n_bytes)
+        return hdu.bytes_there // (math.prod(hdu.axes[: max(1, len(hdu.axes) - 1)]) * n_bytes)
+    if shape.skips == "columns" and _core.knows_tiles(hdu):
+        return _core.complete_rows(file, hdu)
+    raise _core.FitsError(
+        f"{place}: {hdu.compression}-compressed data is cut off after {hdu.bytes_there} of "
+        f"{hdu.data_bytes} bytes; nothing of it can be read"
+    )
+
+
 def _understand(
     path: Path,
     layout: Layout,
@@ -387,6 +420,7 @@ def _understand(
         not plane.compression or (shape.skips == "columns" and _core.knows_tiles(plane))
         for _, plane in planes
     )
+    rows_there = min(_rows_there(place, file, plane, shape) for file, plane in planes)
     images = []
     for half in range(halves):
         reverse = half == 1
@@ -397,6 +431,7 @@ def _understand(
                 hdu=hdu,
                 amplifier=name if halves == 1 else ("L", "U")[half],
                 n_rows=end_row - begin_row,
+                rows_there=min(max(rows_there - begin_row, 0), end_row - begin_row),
                 n_cols=n_cols,
                 n_skips=shape.n_skips,
                 n_skips_from=origin,
@@ -465,10 +500,11 @@ def read_layout(
     paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(part) for part in path]
     config = config or InputConfig()
     opened = plain or paths
-    scanned = [
-        _core.scan_fits(str(bytes_of), str(part))
+    found = [
+        _core.scan_cut_fits(str(bytes_of), str(part))
         for bytes_of, part in zip(opened, paths, strict=True)
     ]
+    scanned = [hdus for hdus, _ in found]
     path, hdus = paths[0], scanned[0]
     images: list[_core.FitsHdu] = []
     others: list[tuple[_core.FitsHdu, str]] = []
@@ -508,7 +544,8 @@ def read_layout(
                     f"{path.name}: no amplifier {amplifier!r}; known: {names or 'none'}"
                 )
         understood = [image for amplifier in config.amplifiers for image in known[amplifier]]
-    return FileLayout(path, layout, why, tuple(understood), tuple(others))
+    cut = next((cut for _, cut in found if cut), "")
+    return FileLayout(path, layout, why, tuple(understood), tuple(others), cut)
 
 
 def _groups(

@@ -10,8 +10,10 @@ import os
 import stat
 import sys
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +24,7 @@ from . import _core
 from .cards import ascii_text
 from .layout import ImageLayout
 
-__all__ = ["Samples", "open_samples", "plain_file"]
+__all__ = ["Samples", "check_datasum", "follow", "open_samples", "plain_file", "verify"]
 
 _MAGIC: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
     b"\x1f\x8b": ("gzip", gzip.open),
@@ -116,10 +118,10 @@ class Samples:
 
 
 class _CoreSamples(Samples):
-    def __init__(self, image: ImageLayout) -> None:
+    def __init__(self, image: ImageLayout, *, is_growing: bool = False) -> None:
         self._samples = _core.FileSamples(
             list(image.planes),
-            n_rows=image.n_rows,
+            n_rows=image.rows_there,
             n_cols=image.n_cols,
             n_skips=image.n_skips,
             skips=image.skips,
@@ -128,6 +130,7 @@ class _CoreSamples(Samples):
             is_reversed=image.is_reversed,
             inflate=inflate,
             name=str(image.path),
+            is_growing=is_growing,
         )
         self.dtype = self._samples.dtype
         self.scale, self.zero = self._samples.scale, self._samples.zero
@@ -162,15 +165,111 @@ class _RowSamples(Samples):
         return None
 
 
-def open_samples(image: ImageLayout) -> Samples:
-    """Open the samples of an image.
+def open_samples(image: ImageLayout, *, is_growing: bool = False) -> Samples:
+    """Open the samples of an image; `is_growing`: its file may change while it is read.
 
     Raises
     ------
     FitsError, IoError
         The file is malformed, or cannot be read.
     """
-    return _CoreSamples(image) if image.reader == "core" else _RowSamples(image)
+    if image.reader == "core":
+        return _CoreSamples(image, is_growing=is_growing)
+    return _RowSamples(image)
+
+
+def verify(path: Path, name: Path) -> None:
+    """Check DATASUM and CHECKSUM of every HDU that has them.
+
+    Parameters
+    ----------
+    path, name
+        The file that has the bytes, and its name for messages.
+
+    Raises
+    ------
+    FitsError
+        A sum is another one; names the HDU and both sums.
+    """
+    for hdu in _core.scan_cut_fits(str(path), str(name))[0]:
+        if hdu.bytes_there < hdu.data_bytes:
+            continue  # reported as cut off
+        words = {card[0]: card[1] for card in hdu.cards}
+        data = _core.sum_of_words(str(path), hdu.data_offset, hdu.data_bytes)
+        check_datasum(hdu, data, name.name)
+        head = _core.sum_of_words(str(path), hdu.header_offset, hdu.data_offset - hdu.header_offset)
+        total = (head + data) % 0xFFFFFFFF  # all ones, as any multiple of it, is 0
+        if words.get("CHECKSUM", "").strip("0 ") and total != 0:
+            raise _core.FitsError(
+                f"{name.name}[{hdu.index}]: CHECKSUM does not match: header and data were changed"
+            )
+
+
+def check_datasum(hdu: _core.FitsHdu, found: int, name: str) -> None:
+    """Compare the sum of an HDU's data with its DATASUM, if it has one.
+
+    Raises
+    ------
+    FitsError
+        They differ.
+    """
+    stated = {card[0]: card[1] for card in hdu.cards}.get("DATASUM", "")
+    if stated.isdigit() and int(stated) % 0xFFFFFFFF != found % 0xFFFFFFFF:
+        raise _core.FitsError(
+            f"{name}[{hdu.index}]: DATASUM = {stated}, but the data sum to {found}: they were "
+            "changed after they were written"
+        )
+
+
+def follow(
+    pipeline: _core.Pipeline,
+    image: ImageLayout,
+    patience: float,
+    report: Callable[[int], None] | None,
+) -> int:
+    """Send the rows of an image through the pipeline while its file is being written.
+
+    Parameters
+    ----------
+    pipeline
+        Has seen no row of the image yet.
+    image
+        Plain, with its samples in columns; its file may be incomplete.
+    patience
+        Seconds without a new byte after which the file counts as ended.
+    report
+        Called with the rows done so far.
+
+    Returns
+    -------
+    int
+        Rows that were there.
+    """
+    path = Path(image.planes[0][0])
+    done = 0
+    size, changed = -1, time.monotonic()
+    while done < image.n_rows:
+        now = path.stat().st_size
+        if now != size:
+            size, changed = now, time.monotonic()
+        there = min(image.n_rows, _rows_in(image, size))
+        if there > done:
+            part = replace(image, first_row=image.first_row + done, rows_there=there - done)
+            _CoreSamples(part, is_growing=True).feed(pipeline, None)
+            done = there
+            if report is not None:
+                report(done)
+        elif time.monotonic() - changed >= patience:
+            break
+        else:
+            time.sleep(min(0.1, patience / 4))
+    return done
+
+
+def _rows_in(image: ImageLayout, size: int) -> int:
+    """Whole rows of the image in the first `size` bytes of the file."""
+    row_bytes = image.hdu.axes[0] * int(image.hdu.dtype[2:])
+    return max(0, (size - image.hdu.data_offset) // row_bytes - image.first_row)
 
 
 def _row_dtype(image: ImageLayout) -> str:
@@ -198,7 +297,7 @@ def _rows(image: ImageLayout, dtype: np.dtype[Any]) -> Iterator[tuple[int, NDArr
 
     width = image.n_cols * image.n_skips
     step = max(1, (4 << 20) // (width * dtype.itemsize))
-    end = image.first_row + image.n_rows
+    end = image.first_row + image.rows_there
     columns = slice(image.first_sample, image.first_sample + width)
     with contextlib.ExitStack() as stack:
         # CFITSIO's file names are a language: hand it one of ours.

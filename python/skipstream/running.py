@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,28 @@ import numpy as np
 from numpy.lib import recfunctions
 from numpy.typing import NDArray
 
-from . import _core
+from . import _core, reading
 from .cards import card
 from .config import Config, OutputConfig
-from .layout import ImageLayout, read_layout, stem_of
+from .layout import FileLayout, ImageLayout, read_layout, stem_of
 from .outputs import PlaneFile, Source, config_digest, provenance, write_table
 from .pipeline import reducers_of
-from .reading import STDIN, Samples, open_samples, plain_file
+from .reading import STDIN, Samples, check_datasum, open_samples, plain_file
 
 __all__ = ["ImageResult", "image_info", "output_paths", "plan_image", "run"]
 
 JOURNAL = "run.jsonl"
 Progress = Callable[[Path, int, int], None]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run does with every file, beside the config; see `run`."""
+
+    folder: Path | None = None
+    threads: int = 1
+    verify: bool = False
+    follow: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,8 @@ class ImageResult:
     amplifier
         Of the image; empty when the file failed as a whole.
     status
-        ``"done"``, ``"failed"`` or ``"skipped"`` (a resumed run found it done).
+        ``"done"``, ``"partial"`` (the file is cut off: rows that are not there are NaN, with the
+        mask bit NODATA), ``"failed"`` or ``"skipped"`` (a resumed run found it done).
     message
         Why it failed.
     planes
@@ -168,6 +179,8 @@ def run(
     threads: int | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    verify: bool = False,
+    follow: float | None = None,
     progress: Progress | None = None,
 ) -> Iterator[ImageResult]:
     """Process files one after another, in the order given.
@@ -188,6 +201,12 @@ def run(
     overwrite, resume
         Replace outputs that exist, or keep those that an earlier run with the same config and
         input finished. With neither, an output that exists is an error before anything is read.
+    verify
+        Check the CHECKSUM and DATASUM of every HDU before its file is read. (The DATASUM of a plain
+        image is always checked, when its samples have been read.)
+    follow
+        Files may still be written: wait for their rows, and take a file for ended when it has not
+        grown for so many seconds.
     progress
         Called with a path, and the bytes of raw samples and the rows done: so far with `jobs` = 1,
         else when the file is done.
@@ -221,22 +240,24 @@ def run(
         _check_outputs(config, files, folder, overwrite, resume)
         if resume:
             done = _read_journal(folder, config)
-    return _run(config, files, folder, jobs, threads, done, progress)
+    if follow is not None and not follow > 0:
+        raise _core.ConfigError(f"follow: must be above 0 s; got {follow}")
+    options = RunOptions(folder, threads, verify, follow)
+    return _run(config, files, options, jobs, done, progress)
 
 
 def _run(
     config: Config,
     files: Mapping[Path, Sequence[Path]],
-    folder: Path | None,
+    options: RunOptions,
     jobs: int,
-    threads: int,
     done: Mapping[str, dict[str, Any]],
     progress: Progress | None,
 ) -> Iterator[ImageResult]:
     if jobs == 1 or len(files) <= 1:
         for path, parts in files.items():
             yield from _skipped(path, parts, done) or _process(
-                config, path, parts, folder, threads, progress
+                config, path, parts, options, progress
             )
         return
     context = multiprocessing.get_context("spawn")
@@ -246,7 +267,7 @@ def _run(
                 path,
                 None
                 if _skipped(path, parts, done)
-                else pool.submit(_process, config, path, parts, folder, threads),
+                else pool.submit(_process, config, path, parts, options),
             )
             for path, parts in files.items()
         ]
@@ -257,7 +278,7 @@ def _run(
                 try:
                     results = future.result()
                 except BrokenProcessPool:
-                    results = [_failed(path, "the worker process died", folder)]
+                    results = [_failed(path, "the worker process died", options.folder)]
             if progress is not None:
                 reports = [result.report for result in results if result.report]
                 progress(
@@ -330,23 +351,22 @@ def _process(
     config: Config,
     path: Path,
     parts: Sequence[Path],
-    folder: Path | None,
-    threads: int,
+    options: RunOptions,
     progress: Progress | None = None,
 ) -> list[ImageResult]:
     """One file; what is wrong with it ends in its result, not in an exception."""
     try:
-        return _FileRun(config, path, parts, folder, threads, progress).run()
+        return _FileRun(config, path, parts, options, progress).run()
     except (_core.Error, OSError, MemoryError) as error:
         message = str(error) or type(error).__name__
         if path.name not in message:
             message = f"{path}: {message}"
-        return [_failed(path, message, folder)]
+        return [_failed(path, message, options.folder)]
     except Exception as error:
         # A fault of the program itself: still one file's, and said as such.
         where = traceback.extract_tb(error.__traceback__)[-1]
         message = f"{path}: internal error, please report: {error!r} at {where.name}:{where.lineno}"
-        return [_failed(path, message, folder)]
+        return [_failed(path, message, options.folder)]
 
 
 class _FileRun:
@@ -357,18 +377,17 @@ class _FileRun:
         config: Config,
         path: Path,
         parts: Sequence[Path],
-        folder: Path | None,
-        threads: int,
+        options: RunOptions,
         progress: Progress | None,
     ) -> None:
         self.config = config
         self.path = path
         self.parts = parts
         self.n_bytes = 0
-        self.folder = folder
-        self.threads = threads
+        self.options = options
+        self.folder = options.folder
         self.progress = progress
-        self.targets = [] if folder is None else output_paths(config, path, folder)
+        self.targets = [] if self.folder is None else output_paths(config, path, self.folder)
         self.tables: dict[str, list[NDArray[np.void]]] = {}
         self.columns: dict[str, list[dict[str, str]]] = {}
         self.bytes_before = 0
@@ -389,17 +408,26 @@ class _FileRun:
     def run_plain(
         self, plain: Sequence[Path], identity: list[list[int]] | None
     ) -> list[ImageResult]:
-        layout = read_layout(self.parts, self.config.input, plain=plain)
+        if self.options.verify:
+            for opened, part in zip(plain, self.parts, strict=True):
+                reading.verify(opened, part)
+        layout = self.first_layout(plain)
         files: list[tuple[int, PlaneFile]] = []
         try:
             for output, target in self.targets:
                 if output.table is None:
                     number = self.config.stage_number(output.after)
                     files.append((number, PlaneFile(target, output, self.source(), layout)))
-            results = [
-                self.run_image(image, number, files)
-                for number, image in enumerate(layout.images, 1)
-            ]
+            results = []
+            images = self.following(layout) if self.options.follow is not None else layout.images
+            for number, image in enumerate(images, 1):
+                results.append(self.run_image(image, number, files))
+            if self.options.follow is not None:
+                layout = read_layout(self.parts, self.config.input, plain=plain)
+                identity = _identity(self.parts)
+                self.n_bytes = sum(part.stat().st_size for part in self.parts)
+            if layout.cut and not any(result.status == "partial" for result in results):
+                results[-1] = replace(results[-1], status="partial", message=layout.cut)
             checksum = self.checksum()
             for output, target in self.targets:
                 if output.table is not None:
@@ -417,7 +445,8 @@ class _FileRun:
                 self.folder,
                 {
                     "path": str(self.path.resolve()),
-                    "status": "done",
+                    "status": "partial" if layout.cut else "done",
+                    "message": layout.cut,
                     "config": config_digest(self.config),
                     "input": identity,
                     "amplifiers": [image.amplifier for image in layout.images],
@@ -425,6 +454,42 @@ class _FileRun:
                 },
             )
         return results
+
+    def first_layout(self, plain: Sequence[Path]) -> FileLayout:
+        """The layout; of a file that is being written, as soon as it has a header."""
+        begin = time.monotonic()
+        while True:
+            try:
+                return read_layout(self.parts, self.config.input, plain=plain)
+            except _core.Error:
+                if time.monotonic() - begin >= (self.options.follow or 0.0):
+                    raise
+                time.sleep(0.1)
+
+    def following(self, layout: FileLayout) -> Iterator[ImageLayout]:
+        """The images of a file that is being written, as their headers come."""
+        patience = self.options.follow or 0.0
+        number = 0
+        changed, size = time.monotonic(), -1
+        while True:
+            if number < len(layout.images):
+                image = layout.images[number]
+                if image.skips != "columns" or image.hdu.compression or len(self.parts) > 1:
+                    raise _core.FitsError(
+                        f"{self.path.name}: only plain images with the skips in columns can be "
+                        "followed; wait until the file is whole"
+                    )
+                yield image
+                number += 1
+                changed = time.monotonic()
+            now = self.parts[0].stat().st_size
+            if now != size:
+                size, changed = now, time.monotonic()
+            elif time.monotonic() - changed >= patience:
+                return
+            else:
+                time.sleep(min(0.1, patience / 4))
+            layout = read_layout(self.parts, self.config.input)
 
     def run_image(
         self, image: ImageLayout, number: int, files: Sequence[tuple[int, PlaneFile]]
@@ -442,11 +507,12 @@ class _FileRun:
                 plane[rows] = values
             kept["mask"][rows] = mask
 
-        samples = open_samples(image)
+        growing = self.options.follow is not None
+        samples = open_samples(image, is_growing=growing)
         pipeline = _core.Pipeline(
             self.config.stages,
             image_info(image, samples, self.config),
-            threads=self.threads,
+            threads=self.options.threads,
             row_multiple=samples.piece_rows,
             spool_folder=str(self.folder or tempfile.gettempdir()),
             taps=taps,
@@ -473,8 +539,18 @@ class _FileRun:
                     self.path, self.bytes_before + rows * row_bytes, self.rows_before + rows
                 )
 
-        datasum = samples.feed(pipeline, report if self.progress is not None else None)
+        rows_there = image.rows_there
+        shown = report if self.progress is not None else None
+        datasum: int | None = None
+        if growing:
+            rows_there = reading.follow(pipeline, image, self.options.follow or 0.0, shown)
+        else:
+            datasum = samples.feed(pipeline, shown)
+            if datasum is not None and image.is_whole_hdu:
+                check_datasum(image.hdu, datasum, self.path.name)
         self.datasums.append(datasum)
+        n_missing = image.n_rows - rows_there
+        pipeline.push_missing(n_missing)
         pipeline.finish()
         self.bytes_before += image.n_bytes
         self.rows_before += image.n_rows
@@ -486,6 +562,8 @@ class _FileRun:
         return ImageResult(
             path=self.path,
             amplifier=image.amplifier,
+            status="partial" if n_missing > 0 else "done",
+            message=f"the last {n_missing} of {image.n_rows} rows are missing" if n_missing else "",
             planes=dict(zip(names, kept["planes"], strict=True)) if kept else {},
             mask=kept.get("mask"),
             clusters=tables.get("clusters"),
@@ -494,6 +572,8 @@ class _FileRun:
                 "file": str(self.path),
                 "amplifier": image.amplifier,
                 "n_rows": image.n_rows,
+                "rows_there": rows_there,
+                "notes": list(image.notes),
                 "n_cols": image.n_cols,
                 "n_skips": image.n_skips,
                 "n_clusters": len(tables["clusters"]) if "clusters" in tables else None,
@@ -574,5 +654,6 @@ def summary(results: Sequence[ImageResult]) -> dict[str, Any]:
         }
         for result in results
     ]
-    counts = {s: sum(r.status == s for r in results) for s in ("done", "skipped", "failed")}
+    names = ("done", "partial", "skipped", "failed")
+    counts = {s: sum(r.status == s for r in results) for s in names}
     return {"version": _core.__version__, **counts, "images": images}

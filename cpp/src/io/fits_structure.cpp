@@ -228,7 +228,7 @@ void read_scaling(const Header& header, SampleFormat& format) {
 
 }  // namespace
 
-std::vector<FitsHdu> scan_fits(const ByteSource& source) {
+std::vector<FitsHdu> scan_fits(const ByteSource& source, std::string* cut) {
   std::vector<FitsHdu> hdus;
   std::int64_t offset = 0;
   const std::int64_t size = source.size();
@@ -241,9 +241,14 @@ std::vector<FitsHdu> scan_fits(const ByteSource& source) {
     hdu.index = static_cast<int>(hdus.size());
     const std::string place = source.name() + "[" + std::to_string(hdu.index) + "]";
     hdu.header_offset = offset;
+    // What only the end of the file makes wrong: a file without any image is refused all the same.
+    const auto ends_early = [&](const std::string& what) {
+      if (cut == nullptr || hdus.empty()) throw FitsError(place + ": " + what);
+      *cut = place + ": " + what;
+    };
     if (size - offset < block_bytes) {
-      throw FitsError(place + ": " + std::to_string(size - offset) +
-                      " bytes are left, but a header has at least 2880");
+      ends_early(std::to_string(size - offset) + " bytes are left, but a header has at least 2880");
+      break;
     }
     auto block = read_block(source, offset);
     const std::string_view start(block.data(), block_bytes);
@@ -301,7 +306,10 @@ std::vector<FitsHdu> scan_fits(const ByteSource& source) {
         throw FitsError(place + ": no END within " + std::to_string(max_header_blocks * 36) +
                         " cards");
       }
-      if (size - offset < block_bytes) throw FitsError(place + ": the header has no END");
+      if (size - offset < block_bytes) {
+        ends_early("the header has no END");
+        return hdus;
+      }
       block = read_block(source, offset);
     }
 
@@ -345,12 +353,17 @@ std::vector<FitsHdu> scan_fits(const ByteSource& source) {
     }
     hdu.data_bytes = checked_product(header, n_values, hdu.format.n_bytes);
     hdu.data_offset = offset;
+    hdu.bytes_there = std::min(hdu.data_bytes, size - offset);
     if (hdu.data_bytes > size - offset) {
-      header.refuse("the data should have " + std::to_string(hdu.data_bytes) + " bytes, but " +
-                    std::to_string(size - offset) + " are left in the file");
+      const std::string what = "the data should have " + std::to_string(hdu.data_bytes) +
+                               " bytes, but " + std::to_string(size - offset) +
+                               " are left in the file";
+      if (cut == nullptr) header.refuse(what);
+      *cut = place + ": " + what;
     }
-    const std::int64_t padded = (hdu.data_bytes + block_bytes - 1) / block_bytes * block_bytes;
-    offset = std::min(size, offset + padded);
+    // The last bytes of padding may be missing.
+    const std::int64_t padded = (hdu.bytes_there + block_bytes - 1) / block_bytes * block_bytes;
+    offset = hdu.bytes_there < hdu.data_bytes ? size : std::min(size, offset + padded);
 
     if (hdu.kind == "bintable" && header.logical("ZIMAGE")) {
       hdu.compression = header.string("ZCMPTYPE");

@@ -92,6 +92,18 @@ void reverse_samples(std::byte* samples, std::int64_t n, int n_bytes) {
   }
 }
 
+std::uint32_t sum_of_words(const ByteSource& source, std::int64_t offset, std::int64_t n_bytes) {
+  constexpr std::int64_t block = 1 << 18;
+  std::vector<std::byte> bytes(static_cast<std::size_t>(std::min(block, n_bytes)));
+  std::uint64_t sum = 0;
+  for (std::int64_t at = 0; at < n_bytes; at += block) {
+    const auto n = static_cast<std::size_t>(std::min(block, n_bytes - at));
+    source.read(offset + at, std::span(bytes).first(n));
+    sum += ones_complement_sum(std::span(bytes).first(n), at);
+  }
+  return fold(sum);
+}
+
 std::int64_t row_samples_of(const FitsHdu& hdu) {
   const auto axis = [&](std::size_t i) { return i < hdu.axes.size() ? hdu.axes[i] : 1; };
   return hdu.axes.size() > 2 ? axis(0) * axis(1) : axis(0);  // a product of the scanned size

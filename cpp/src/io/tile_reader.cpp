@@ -617,6 +617,26 @@ class TileReader::Cursor : public SampleCursor {
   std::vector<std::byte> reversed_;
 };
 
+std::int64_t TileReader::complete_rows(std::int64_t bytes_there) const {
+  const std::int64_t n_bands = (frame_rows_ + tile_rows_ - 1) / tile_rows_;
+  std::vector<std::byte> row(static_cast<std::size_t>(table_row_bytes_));
+  for (std::int64_t tile = 0; tile < n_bands * tiles_across_; ++tile) {
+    bool is_there = (tile + 1) * table_row_bytes_ <= bytes_there;
+    if (is_there) {
+      source_.read(table_offset_ + tile * table_row_bytes_, row);
+      const std::array<std::pair<const std::optional<Column>&, int>, 3> columns{
+          {{compressed_, 1}, {gzipped_, 1}, {uncompressed_, stored_bytes_}}};
+      for (const auto& [column, size] : columns) {
+        if (!column) continue;
+        const auto [n_bytes, offset] = heap_part(row, *column, size, tile);
+        is_there = is_there && offset + n_bytes - table_offset_ <= bytes_there;
+      }
+    }
+    if (!is_there) return std::min(tile / tiles_across_ * tile_rows_, frame_rows_);
+  }
+  return frame_rows_;
+}
+
 std::int64_t TileReader::piece_pixels() const {
   // Where the image begins within a band of tiles, its pieces do not begin with a band.
   if (shape_.first_row % tile_rows_ != 0 && tile_rows_ > 1) {

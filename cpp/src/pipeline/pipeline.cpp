@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <utility>
 
 #include "skipstream/base/error.hpp"
+#include "skipstream/base/mask.hpp"
 #include "skipstream/kernels/groups.hpp"
 
 namespace skipstream {
@@ -283,7 +285,9 @@ const std::vector<PlaneInfo>& Pipeline::planes_after(std::size_t number) const {
 }
 
 void Pipeline::push(const std::byte* samples, std::int64_t n_rows) {
-  if (finished_) throw Error("pipeline: push after finish; make a new pipeline for a new image");
+  if (finished_ || samples_finished_) {
+    throw Error("pipeline: push after finish; make a new pipeline for a new image");
+  }
   const SampleChunk chunk{samples, rows_pushed_, n_rows};
   rows_pushed_ += n_rows;
   if (n_rows == 0) return;
@@ -291,6 +295,28 @@ void Pipeline::push(const std::byte* samples, std::int64_t n_rows) {
     sample_links_[0]->push(chunk);
   } else {
     reduce(MemorySamples(samples, pixel_bytes_), 0, n_rows, {});
+  }
+}
+
+void Pipeline::push_missing(std::int64_t n_rows) {
+  if (finished_) throw Error("pipeline: push after finish; make a new pipeline for a new image");
+  if (n_rows <= 0) return;
+  finish_samples();
+  rows_pushed_ += n_rows;
+  Buffer& buffer = buffers_[0];
+  while (n_rows > 0) {
+    const std::int64_t n = std::min(n_rows, plan_.chunk_rows);
+    // Stages may change the rows that pass.
+    std::fill(buffer.values.begin(), buffer.values.end(), std::numeric_limits<double>::quiet_NaN());
+    std::fill(buffer.mask.begin(), buffer.mask.end(), mask_bit::no_data);
+    for (std::size_t p = 0; p < reduced_planes_.size(); ++p) {
+      if (reduced_planes_[p].name == "count") {
+        std::fill_n(buffer.planes[p], n * image_.n_cols, 0.0);
+      }
+    }
+    PixelChunk chunk{buffer.planes, buffer.mask.data(), rows_reduced_, n, image_.n_cols};
+    deliver(chunk);
+    n_rows -= n;
   }
 }
 
@@ -384,12 +410,18 @@ void Pipeline::deliver(PixelChunk& chunk) {
   links_[0]->push(chunk);
 }
 
-void Pipeline::finish() {
-  if (finished_) return;
-  finished_ = true;
-  for (std::size_t i = 0; i < chain_.sample_steps.size() && in_order_; ++i) {
+void Pipeline::finish_samples() {
+  if (!in_order_ || samples_finished_) return;
+  samples_finished_ = true;
+  for (std::size_t i = 0; i < chain_.sample_steps.size(); ++i) {
     chain_.sample_steps[i].stage->finish(*sample_links_[i + 1]);
   }
+}
+
+void Pipeline::finish() {
+  if (finished_) return;
+  finish_samples();
+  finished_ = true;
   for (std::size_t i = 0; i < chain_.pixel_steps.size(); ++i) {
     auto& stage = *chain_.pixel_steps[i].stage;
     auto& link = *links_[i + 1];

@@ -26,9 +26,10 @@ struct FitsHdu {
   std::vector<std::int64_t> axes;  ///< NAXIS1, ...; of the image also where it is tile-compressed
   std::int64_t header_offset = 0;
   std::int64_t data_offset = 0;
-  std::int64_t data_bytes = 0;  ///< without the padding to 2880
-  std::string compression;      ///< ZCMPTYPE, or ""
-  std::vector<FitsCard> cards;  ///< in the order of the file, END left out
+  std::int64_t data_bytes = 0;   ///< without the padding to 2880
+  std::int64_t bytes_there = 0;  ///< less than data_bytes where the file is cut off
+  std::string compression;       ///< ZCMPTYPE, or ""
+  std::vector<FitsCard> cards;   ///< in the order of the file, END left out
   std::vector<std::string> raw_cards;
 };
 
@@ -38,6 +39,9 @@ struct FitsHdu {
 /// the grammar of the FITS standard 4.0. What the standard forbids is refused: FitsError names the
 /// file, the HDU and the keyword. Every length is checked before anything is allocated for it.
 /// Behind the last HDU only zeros or blanks are accepted.
-std::vector<FitsHdu> scan_fits(const ByteSource& source);
+///
+/// A file that ends too early is refused, too; unless `cut` is given, which then says what is
+/// missing, and the HDUs are those whose headers are whole.
+std::vector<FitsHdu> scan_fits(const ByteSource& source, std::string* cut = nullptr);
 
 }  // namespace skipstream

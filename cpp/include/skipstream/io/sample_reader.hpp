@@ -83,6 +83,10 @@ std::int64_t rows_of(const FitsHdu& hdu);
 /// Turns the order of samples around.
 void reverse_samples(std::byte* samples, std::int64_t n, int n_bytes);
 
+/// Ones' complement sum of big-endian 32-bit words: FITS DATASUM, or of a whole HDU that of its
+/// CHECKSUM.
+std::uint32_t sum_of_words(const ByteSource& source, std::int64_t offset, std::int64_t n_bytes);
+
 /// How the place of an HDU is named in messages: run7.fits[2].
 std::string place_of(const ByteSource& source, const FitsHdu& hdu);
 

@@ -33,6 +33,9 @@ class TileReader : public SampleSource {
   TileReader(const ByteSource& source, const FitsHdu& hdu, const SampleShape& shape,
              Inflate inflate);
 
+  /// Rows of the frame whose tiles are all within the first `bytes_there` of the data unit.
+  [[nodiscard]] std::int64_t complete_rows(std::int64_t bytes_there) const;
+
   [[nodiscard]] std::int64_t piece_pixels() const override;
   [[nodiscard]] std::unique_ptr<SampleCursor> cursor() const override;
   [[nodiscard]] const SampleFormat& format() const { return format_; }

@@ -78,6 +78,9 @@ class Pipeline {
 
   /// The next rows, any number of them, encoded as `image.format` says.
   void push(const std::byte* samples, std::int64_t n_rows);
+  /// Rows that did not arrive: NaN, with the bit `no_data` of the mask. Only rows like these may
+  /// follow where a stage needs the samples in order.
+  void push_missing(std::int64_t n_rows);
   /// All rows of a source, read by several threads where no stage needs them in order.
   void run(const SampleSource& source, std::int64_t n_rows, const Progress& progress = {});
   void finish();
@@ -103,6 +106,7 @@ class Pipeline {
   void reduce(const SampleSource& source, std::int64_t first_source_row, std::int64_t n_rows,
               const Progress& progress);
   void deliver(PixelChunk& chunk);
+  void finish_samples();
   [[nodiscard]] std::size_t link_after(std::size_t number) const;
 
   Chain chain_;
@@ -115,6 +119,7 @@ class Pipeline {
   std::int64_t rows_reduced_ = 0;
   bool in_order_ = false;  ///< a sample stage needs the rows one after another
   bool finished_ = false;
+  bool samples_finished_ = false;
   std::vector<PlaneInfo> reduced_planes_;
   std::vector<std::unique_ptr<PixelLink>>
       links_;  ///< link i leaves pixel step i-1; 0 the reduction
