@@ -35,7 +35,11 @@ PYBIND11_MODULE(_core, m) {
 
   m.def("schema", [] {
     py::list stages;
-    for (const auto& kind : all_kinds()) stages.append(to_python(kind.schema()));
+    for (const auto& kind : all_kinds()) {
+      py::dict stage(to_python(kind.schema()));
+      stage["takes_samples"] = kind.takes_samples;
+      stages.append(stage);
+    }
     return stages;
   });
   m.def(

@@ -20,6 +20,16 @@ def correct_polarity(samples: Image, method: str, offset: float = 0.0) -> Image:
     return top - samples
 
 
+def subtract_baseline(samples: Image, overscan_cols: int, method: str = "median") -> Image:
+    """``(n_rows, n_cols, n_skips)`` minus the overscan of each row and skip."""
+    function = {"median": np.nanmedian, "mean": np.nanmean}[method]
+    return samples - function(samples[:, -overscan_cols:], axis=1, keepdims=True)
+
+
+def replace_saturated(value: Image, first: Image, limit: float) -> Image:
+    return np.where(first - value > limit, first, value)
+
+
 def region_columns(
     n_cols: int, prescan_cols: int, overscan_cols: int, region: str = "auto"
 ) -> slice:

@@ -419,7 +419,7 @@ def test_a_file_is_followed_while_it_is_written(layout: str, tmp_path: Path) -> 
             assert (there == 24) == (result.status == "done")
             for name, plane in expected(layout, number).items():
                 assert np.array_equal(result.planes[name][:there], plane[:there])
-    assert len(set(seen)) > 5
+    assert len(set(seen)) > 2
 
 
 def test_packets_that_did_not_arrive_are_told(tmp_path: Path) -> None:

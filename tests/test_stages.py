@@ -66,6 +66,46 @@ def test_leach_moves_the_stream_and_wraps(shape: tuple[int, int, int], shift: in
     assert np.array_equal(planes["sum"], expected.sum(axis=-1))
 
 
+@pytest.mark.parametrize("method", ["mean", "median"])
+@pytest.mark.parametrize("dtype", ["<u1", ">i2", "<u2", ">i4", "<i8", ">f4", "<f8"])
+def test_a_baseline_is_that_of_the_same_sample(method: str, dtype: str) -> None:
+    samples = np.random.default_rng(1).integers(0, 200, (5, 9, 4)).astype(dtype)
+    if samples.dtype.kind == "f":
+        samples[2, 7:, 1] = np.nan
+    planes = process(
+        samples,
+        [sk.SubtractBaseline(method=method), sk.CompressSkips(statistics=["median", "first"])],
+        overscan_cols=4,
+    ).planes
+    expected = reference.subtract_baseline(samples.astype(float), 4, method)
+    assert np.allclose(planes["median"], np.nanmedian(expected, axis=2), rtol=1e-14, atol=1e-12)
+    assert np.allclose(planes["first"], expected[..., 0], rtol=1e-14, atol=1e-12)
+
+
+def test_a_row_without_overscan_has_no_baseline_and_no_value() -> None:
+    samples = np.ones((2, 6, 3))
+    samples[1, 3:] = np.nan
+    result = process(samples, [sk.SubtractBaseline(), sk.CompressSkips()], overscan_cols=3)
+    assert np.isnan(result.planes["mean"][1]).all()
+    assert np.all(result.planes["mean"][0] == 0)
+    with pytest.raises(sk.ConfigError, match="needs an overscan"):
+        process(samples, [sk.SubtractBaseline(), sk.CompressSkips()])
+
+
+def test_a_pixel_far_below_its_first_sample_is_told_by_that() -> None:
+    samples = np.full((3, 4, 5), 100.0)
+    samples[1, 2] = [5000, 100, 100, 100, 100]
+    samples[2, 3] = [130, 100, 100, 100, 100]
+    result = process(
+        samples, [sk.CompressSkips(statistics=["mean", "first"]), sk.ReplaceSaturated(limit=50)]
+    )
+    expected = reference.replace_saturated(samples.mean(axis=2), samples[..., 0], 50)
+    assert np.array_equal(result.planes["mean"], expected)
+    assert np.array_equal(np.argwhere(result.mask & sk.MaskBit.SATURATED), [[1, 2]])
+    with pytest.raises(sk.ConfigError, match='needs the plane "first"'):
+        process(samples, [sk.CompressSkips(), sk.ReplaceSaturated()])
+
+
 @pytest.mark.parametrize("method", ["negate", "offset", "max"])
 @pytest.mark.parametrize("dtype", ["<u2", ">i4", "<f8"])
 def test_polarity_turns_every_statistic(method: str, dtype: str) -> None:

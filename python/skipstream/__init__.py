@@ -17,33 +17,22 @@ from .pipeline import (
     compress_skips,
     find_clusters,
 )
-from .stages import (
-    Calibrate,
-    CompressSkips,
-    CorrectLeach,
-    CorrectPolarity,
-    FindClusters,
-    MaskColumns,
-    MaskRows,
-    SubtractPedestal,
-)
+from .stages import *  # noqa: F403  (their names come from the core)
+from .stages import __all__ as _stage_classes
 
 if TYPE_CHECKING:
-    from .config import Config, InputConfig, OutputConfig, init_config, load_config
+    from .combine import combine_amplifiers
+    from .config import Config, OutputConfig, init_config, load_config
+    from .inputs import InputConfig
     from .layout import FileLayout, ImageLayout, read_layout
     from .running import ImageResult, run
     from .simulate import Truth
 
 __all__ = [
-    "Calibrate",
-    "CompressSkips",
     "Config",
     "ConfigError",
-    "CorrectLeach",
-    "CorrectPolarity",
     "Error",
     "FileLayout",
-    "FindClusters",
     "FitsError",
     "ImageInfo",
     "ImageLayout",
@@ -51,29 +40,28 @@ __all__ = [
     "InputConfig",
     "IoError",
     "MaskBit",
-    "MaskColumns",
-    "MaskRows",
     "OutputConfig",
     "Pipeline",
     "PipelineOutput",
     "SlowStatisticWarning",
-    "SubtractPedestal",
     "Truth",
     "__version__",
+    "combine_amplifiers",
     "compress_skips",
     "find_clusters",
     "init_config",
     "load_config",
     "read_layout",
     "run",
+    *_stage_classes,
 ]
 
 _LAZY = {
-    **dict.fromkeys(
-        ["Config", "InputConfig", "OutputConfig", "init_config", "load_config"], "config"
-    ),
+    **dict.fromkeys(["Config", "OutputConfig", "init_config", "load_config"], "config"),
+    "InputConfig": "inputs",
     **dict.fromkeys(["FileLayout", "ImageLayout", "read_layout"], "layout"),
     **dict.fromkeys(["ImageResult", "run"], "running"),
+    "combine_amplifiers": "combine",
     "Truth": "simulate",
 }
 

@@ -380,6 +380,28 @@ def init() -> None:
 
 
 @main.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--sigma", "sigmas", type=float, multiple=True, help="Noise of each amplifier.")
+@click.option("--shift", "shifts", type=int, multiple=True, help="Columns that each reads later.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
+@_one_clear_message
+def combine(
+    path: Path, output: Path, sigmas: tuple[float, ...], shifts: tuple[int, ...], overwrite: bool
+) -> None:
+    """Average the amplifiers of PATH, planes of a run, that read the same pixels, to OUTPUT.
+
+    Weights are those of the noise in the headers, or of --sigma, given once per amplifier.
+    """
+    from .combine import combine_amplifiers
+
+    weights = combine_amplifiers(
+        path, output, sigmas=sigmas or None, shifts=shifts or None, overwrite=overwrite
+    )
+    click.echo(f"{output}: weights " + ", ".join(f"{weight:.4f}" for weight in weights))
+
+
+@main.command()
 @_one_clear_message
 def layouts() -> None:
     """List the layouts of files that are known, and those that can be simulated."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import _core
 from .inputs import INPUT_DOCS, InputConfig, wrong_input
-from .reference import bounds, toml_value
+from .reference import bounds, sample_stages, toml_value
 
 __all__ = ["Config", "InputConfig", "OutputConfig", "init_config", "load_config"]
 
@@ -183,7 +183,7 @@ def _read_outputs(
 
 def _default_outputs(stages: Sequence[Mapping[str, Any]]) -> tuple[OutputConfig, ...]:
     kinds = [stage["kind"] for stage in stages]
-    pixel = [kind for kind in kinds if kind not in ("correct_leach", "correct_polarity")]
+    pixel = [kind for kind in kinds if kind not in sample_stages()]
     outputs = []
     if pixel:
         outputs.append(OutputConfig(after=pixel[-1], path="{stem}_planes.fits"))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _core
+from .reference import sample_stages
 from .stages import Stage
 
 __all__ = [
@@ -249,8 +250,8 @@ class Pipeline:
 
 
 def _last_pixel_stage(tables: Sequence[Mapping[str, Any]]) -> int | None:
-    samples_only = {"correct_leach", "correct_polarity"}
-    numbers = [n for n, table in enumerate(tables) if table.get("kind") not in samples_only]
+    before = sample_stages()
+    numbers = [n for n, table in enumerate(tables) if table.get("kind") not in before]
     return numbers[-1] if numbers else None
 
 

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from . import _core
 
-__all__ = ["class_name", "parameter_line", "stages_markdown", "stages_stub"]
+__all__ = ["class_name", "parameter_line", "sample_stages", "stages_markdown", "stages_stub"]
 
 _TYPES = {
     "bool": "bool",
@@ -20,6 +21,12 @@ _TYPES = {
     "ranges": "Sequence[int | Sequence[int]]",
     "list of str": "str | Sequence[str]",
 }
+
+
+@functools.cache
+def sample_stages() -> frozenset[str]:
+    """Stages that take samples, before the skips are reduced, and make no pixels."""
+    return frozenset(stage["name"] for stage in _core.schema() if stage["takes_samples"])
 
 
 def class_name(stage: str) -> str:
@@ -89,6 +96,10 @@ def stages_stub() -> str:
         "from typing import Any, Literal",
         "",
         "STAGES: dict[str, type[Stage]]",
+        "__all__ = [",
+        '    "Stage",',
+        *(f'    "{class_name(stage["name"])}",' for stage in _core.schema()),
+        "]",
         "",
         "class Stage(Mapping[str, Any]):",
         "    kind: str",

@@ -29,6 +29,7 @@ from .layout import FileLayout, ImageLayout, read_layout, stem_of
 from .outputs import PlaneFile, Source, config_digest, provenance, write_table
 from .pipeline import reducers_of
 from .reading import STDIN, Samples, check_datasum, open_samples, plain_file
+from .reference import sample_stages
 
 __all__ = ["ImageResult", "image_info", "output_paths", "plan_image", "run"]
 
@@ -634,9 +635,7 @@ class _FileRun:
 
 def _last_pixel_stage(config: Config) -> int | None:
     numbers = [
-        number
-        for number, stage in enumerate(config.stages)
-        if stage["kind"] not in ("correct_leach", "correct_polarity")
+        number for number, stage in enumerate(config.stages) if stage["kind"] not in sample_stages()
     ]
     return numbers[-1] if numbers else None
 

@@ -78,3 +78,4 @@ def stage_classes() -> dict[str, type[Stage]]:
 
 STAGES = stage_classes()
 globals().update(STAGES)
+__all__ = ["Stage", *STAGES]

@@ -3,6 +3,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 STAGES: dict[str, type[Stage]]
+__all__ = [
+    "Stage",
+    "CorrectLeach",
+    "CorrectPolarity",
+    "SubtractBaseline",
+    "CompressSkips",
+    "ReplaceSaturated",
+    "MaskColumns",
+    "MaskRows",
+    "SubtractPedestal",
+    "Calibrate",
+    "FindClusters",
+]
 
 class Stage(Mapping[str, Any]):
     kind: str
@@ -28,6 +41,13 @@ class CorrectPolarity(Stage):
         offset: float = ...,
     ) -> None: ...
 
+class SubtractBaseline(Stage):
+    def __init__(
+        self,
+        *,
+        method: Literal["mean", "median"] = ...,
+    ) -> None: ...
+
 class CompressSkips(Stage):
     def __init__(
         self,
@@ -40,6 +60,13 @@ class CompressSkips(Stage):
         clip_iterations: int = ...,
         trim_fraction: float = ...,
         saturation: float | None = ...,
+    ) -> None: ...
+
+class ReplaceSaturated(Stage):
+    def __init__(
+        self,
+        *,
+        limit: float = ...,
     ) -> None: ...
 
 class MaskColumns(Stage):

@@ -38,6 +38,7 @@ struct Chain {
 /// What a chain must know of a kind of stage, made from its declaration alone.
 struct StageKind {
   StageTitle title;
+  bool takes_samples = false;
   Value (*schema)();
   /// Adds the stage to `chain`, or to `problems` what is wrong.
   void (*add)(const Value& table, std::size_t number, const std::string& where,
@@ -78,7 +79,8 @@ void add_stage(const Value& table, std::size_t number, const std::string& where,
 
 template <class... Stage>
 std::vector<StageKind> kinds_of(StageList<Stage...> /*stages*/) {
-  return {StageKind{Stage::title, &schema_of<Stage>, &detail::add_stage<Stage>}...};
+  return {StageKind{Stage::title, std::is_base_of_v<SampleStage, Stage>, &schema_of<Stage>,
+                    &detail::add_stage<Stage>}...};
 }
 
 /// The kinds of AllStages.

@@ -7,6 +7,8 @@
 #include "skipstream/stages/find_clusters.hpp"
 #include "skipstream/stages/mask_columns.hpp"
 #include "skipstream/stages/mask_rows.hpp"
+#include "skipstream/stages/replace_saturated.hpp"
+#include "skipstream/stages/subtract_baseline.hpp"
 #include "skipstream/stages/subtract_pedestal.hpp"
 
 namespace skipstream {
@@ -15,7 +17,8 @@ template <class... Stage>
 struct StageList {};
 
 /// Every stage there is, in the order in which a chain usually has them. A new one is added here.
-using AllStages = StageList<CorrectLeach, CorrectPolarity, CompressSkips, MaskColumns, MaskRows,
-                            SubtractPedestal, Calibrate, FindClusters>;
+using AllStages =
+    StageList<CorrectLeach, CorrectPolarity, SubtractBaseline, CompressSkips, ReplaceSaturated,
+              MaskColumns, MaskRows, SubtractPedestal, Calibrate, FindClusters>;
 
 }  // namespace skipstream
