@@ -11,8 +11,11 @@ the ratios pair by pair.
 from __future__ import annotations
 
 import argparse
+import bz2
+import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -254,6 +257,17 @@ def figure_memory(folder: Path, scale: int) -> None:
         "    assert r.status == 'done', r\n"
         "print(json.dumps(peak() - bare))\n"
     )
+
+    def peak(path: Path, n_skips: int) -> float:
+        config = chain_config(n_skips, 0)
+        done = subprocess.run(
+            [sys.executable, "-c", program, config, str(path), str(folder / "out")],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return float(json.loads(done.stdout))
+
     for n_rows, n_cols, n_skips in (
         (1_000, 200, 10),
         (100_000 // scale, 200, 10),
@@ -262,24 +276,27 @@ def figure_memory(folder: Path, scale: int) -> None:
     ):
         path = folder / "raw.fits"
         write_raw(path, n_rows, n_cols, n_skips)
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                program,
-                chain_config(n_skips, 0),
-                str(path),
-                str(folder / "out"),
-            ],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        line(
-            f"MiB above import, {n_rows} rows x {n_cols} cols x {n_skips} skips",
-            json.loads(done.stdout),
-            "at most 64",
-        )
+        what = f"MiB above import, {n_rows} rows x {n_cols} cols x {n_skips} skips"
+        line(what, peak(path, n_skips), "at most 64")
+    n_rows, n_cols, n_skips = 400 // scale, 500, 500
+    plain = folder / "raw.fits"
+    write_raw(plain, n_rows, n_cols, n_skips)
+    samples = fitsio.read(str(plain))
+    for ending, settings in (
+        ("rice", {"compress": "RICE_1"}),
+        ("gzip", {"compress": "GZIP_1"}),
+        ("large_tiles", {"compress": "RICE_1", "tile_dims": (n_rows, n_cols * n_skips)}),
+    ):
+        path = folder / f"raw_{ending}.fits"
+        with fitsio.FITS(str(path), "rw") as fits:
+            fits.write(samples, header={"NDCMS": n_skips}, **settings)
+        line(f"MiB above import, 200 MB as {ending} tiles", peak(path, n_skips), "at most 96")
+    del samples
+    for ending, opener in ((".gz", gzip.open), (".bz2", bz2.open)):
+        packed = folder / f"raw.fits{ending}"
+        with opener(packed, "wb", 1) as file, plain.open("rb") as source:
+            shutil.copyfileobj(source, file, 1 << 20)
+        line(f"MiB above import, 200 MB as {ending}", peak(packed, n_skips), "at most 96")
 
 
 def figure_clusters(folder: Path, scale: int) -> None:

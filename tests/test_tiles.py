@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import fitsio
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 import skipstream as sk
 from skipstream.reading import open_samples
 
+REAL = Path(__file__).resolve().parents[2] / "shared/data"
 CHAIN = sk.load_config({"stage": [{"kind": "compress_skips", "statistics": ["mean", "std"]}]})
 
 
@@ -155,3 +157,32 @@ def test_samples_know_their_format(tmp_path: Path) -> None:
     path = write(tmp_path / "raw.fits", noise((4, 40), "u2"), "RICE_1", (2, 40))
     samples = open_samples(sk.read_layout(path).images[0])
     assert (samples.dtype, samples.zero, samples.piece_rows) == ("<i2", 32768, 2)
+
+
+@pytest.mark.parametrize("codec", ["RICE_1", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "PLIO_1"])
+@pytest.mark.parametrize("tile", [(1, 60), (6, 20), (40, 60), (7, 60)])
+def test_files_of_cfitsio_are_read_to_the_bit(
+    codec: str, tile: tuple[int, int], tmp_path: Path
+) -> None:
+    if codec == "HCOMPRESS_1" and min(tile) < 4:
+        pytest.skip("HCOMPRESS needs tiles of at least 4 x 4")
+    data = noise((40, 60), "i4")
+    with fitsio.FITS(str(tmp_path / "raw.fits"), "rw") as file:
+        file.write(data, compress=codec, tile_dims=list(tile))
+    assert np.array_equal(samples_of(tmp_path / "raw.fits"), data)
+
+
+def test_the_real_image_is_that_of_other_readers_to_the_bit(tmp_path: Path) -> None:
+    path = REAL / "damicm/avg_Image_5_Low_Temp_109_20250807_170213_15.fz"
+    if not path.exists():
+        pytest.skip("no ../shared/data beside the checkout")
+    (tmp_path / "raw.fz").write_bytes(path.read_bytes())
+    output = {"after": "compress_skips", "path": "{stem}.fits", "dtype": "float64"}
+    config = sk.load_config({"stage": [{"kind": "compress_skips"}], "output": [output]})
+    results = list(sk.run(config, [tmp_path / "raw.fz"], output=tmp_path))
+    assert [r.amplifier for r in results] == ["CCD_A", "CCD_B", "CCD_D", "CCD_C"]
+    with fits.open(path) as astropy, fitsio.FITS(str(path)) as cfitsio:
+        for number in range(1, 5):
+            ours = fits.getdata(results[0].outputs[0], ("MEAN", number))
+            assert np.array_equal(ours, astropy[number].data)
+            assert np.array_equal(ours, cfitsio[number].read())
