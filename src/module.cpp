@@ -52,13 +52,13 @@ PYBIND11_MODULE(_core, m) {
       py::arg("stages"), py::arg("foreign") = std::vector<std::string>{});
   m.def(
       "fill_stages",
-      [](const py::object& stages) {
+      [](const py::object& stages, const std::vector<std::string>& foreign) {
         Problems problems;
-        const auto chain = make_chain(to_value(stages), {}, problems);
+        const auto chain = make_chain(to_value(stages), named_only(foreign), problems);
         if (!problems.empty()) throw ConfigError(joined(problems));
         return to_python(chain.filled);
       },
-      py::arg("stages"));
+      py::arg("stages"), py::arg("foreign") = std::vector<std::string>());
   m.def(
       "check_parameters",
       [](const py::object& stage) {

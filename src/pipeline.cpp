@@ -173,13 +173,12 @@ class PyPipeline {
   }
 
   void run(const FileSamples& samples, const py::object& progress) {
-    Pipeline::Progress report;
-    if (!progress.is_none()) {
-      report = [&progress](std::int64_t rows) {
-        const py::gil_scoped_acquire gil;
-        progress(rows);
-      };
-    }
+    // Signals are heard between chunks, also where nobody asks for the progress.
+    const Pipeline::Progress report = [&progress](std::int64_t rows) {
+      const py::gil_scoped_acquire gil;
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      if (!progress.is_none()) progress(rows);
+    };
     const py::gil_scoped_release release;
     pipeline_->run(samples.source(), samples.n_rows(), report);
     samples.check_unchanged();

@@ -369,3 +369,14 @@ def test_a_label_image_and_the_pixels_agree_with_the_table(leach: Path, tmp_path
     assert np.array_equal(label[y, x], pixels["cluster_id"].to_numpy())
     assert np.array_equal(mean[y, x], pixels["charge"].to_numpy().astype(np.float32))
     assert np.count_nonzero(label) == len(x)
+
+
+def test_a_numpy_reducer_runs_and_says_once_that_it_is_slow(leach: Path, tmp_path: Path) -> None:
+    config = tmp_path / "cfg.toml"
+    config.write_text('[[stage]]\nkind = "compress_skips"\nstatistics = ["mean", "nanvar"]\n')
+    done = command("run", config, leach, "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("computed by NumPy") == 1
+    with fits.open(tmp_path / "raw_planes.fits") as planes:
+        samples, _ = simulate_samples(**SHAPE, seed=3, gain=5.0, n_points=8)
+        assert np.allclose(planes["NANVAR"].data, samples.var(axis=2), rtol=1e-5)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
+import signal
 import sys
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +35,14 @@ def _one_clear_message(command: Callable[..., None]) -> Callable[..., None]:
     def wrapped(*args: Any, **kwargs: Any) -> None:
         from . import _core
 
+        told: set[str] = set()
+
+        def warn(message: Warning | str, *_: Any) -> None:
+            if str(message) not in told:
+                _complain(f"warning: {message}")
+            told.add(str(message))
+
+        warnings.showwarning = warn
         try:
             command(*args, **kwargs)
         except (_core.Error, OSError) as error:
@@ -122,6 +135,13 @@ _config = click.argument("config_path", type=click.Path(path_type=Path), metavar
     metavar="SECONDS",
     help="Wait for rows of files that are being written, until they do not grow for so long.",
 )
+@click.option("--strict", is_flag=True, help="End the run at the first file that is not done.")
+@click.option(
+    "--memory-limit",
+    "memory",
+    metavar="SIZE",
+    help="Refuse images whose plan needs more, such as 256M.",
+)
 @click.option(
     "--allow-partial", is_flag=True, help="A file that is cut off does not count as failed."
 )
@@ -139,6 +159,8 @@ def run(
     resume: bool,
     verify: bool,
     follow: float | None,
+    strict: bool,
+    memory: str | None,
     allow_partial: bool,
     quiet: bool,
     as_json: bool,
@@ -154,7 +176,7 @@ def run(
     config = load_config(config_path, overrides)
     total = sum(path.stat().st_size for path in files if path.exists())
     results: list[ImageResult] = []
-    with _Progress(len(files), total, quiet or as_json) as progress:
+    with _stopped_by_signals(), _Progress(len(files), total, quiet or as_json) as progress:
         for result in run_files(
             config,
             files,
@@ -165,6 +187,8 @@ def run(
             resume=resume,
             verify=verify,
             follow=follow,
+            strict=strict,
+            memory_limit=_bytes_of(memory),
             progress=progress.rows_done,
         ):
             results.append(result)
@@ -174,6 +198,43 @@ def run(
     bad = ("failed",) if allow_partial else ("failed", "partial")
     if any(result.status in bad for result in results):
         raise SystemExit(EXIT_FAILED)
+
+
+def _bytes_of(size: str | None) -> int | None:
+    if size is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([kMGT]?)i?B?", size.strip())
+    if not found:
+        raise click.BadParameter(f"{size!r} is not a size such as 256M or 2G")
+    return int(float(found[1]) * 1024 ** " kMGT".index(found[2] or " "))
+
+
+class _StoppedError(BaseException):
+    """A signal asks the run to end."""
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """End a run by SIGINT or SIGTERM with its journal complete; a second one ends it at once."""
+    came: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        if came:
+            os._exit(128 + number)
+        came.append(number)
+        raise _StoppedError
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    except _StoppedError:
+        name = signal.Signals(came[0]).name
+        _complain(f"stopped by {name}; what is done is kept, and --resume goes on")
+        raise SystemExit(128 + came[0]) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Progress:
@@ -213,6 +274,11 @@ class _Progress:
             self.bar.stop()
 
     def rows_done(self, path: Path, n_bytes: int, n_rows: int) -> None:
+        """Show how far the run is; a terminal that is gone does not stop it."""
+        with contextlib.suppress(OSError):
+            self._rows_done(path, n_bytes, n_rows)
+
+    def _rows_done(self, path: Path, n_bytes: int, n_rows: int) -> None:
         self.done[path] = n_bytes, n_rows
         if self.bar is not None:
             # A compressed file has more samples than bytes.
@@ -224,6 +290,11 @@ class _Progress:
         return f"{len(self.files)}/{self.n_files} files, {n_rows} rows"
 
     def result(self, result: ImageResult) -> None:
+        """Show what became of an image."""
+        with contextlib.suppress(OSError):
+            self._result(result)
+
+    def _result(self, result: ImageResult) -> None:
         self.files.add(result.path)
         name = _printable(str(result.path))
         if result.status == "failed":
@@ -399,6 +470,34 @@ def combine(
         path, output, sigmas=sigmas or None, shifts=shifts or None, overwrite=overwrite
     )
     click.echo(f"{output}: weights " + ", ".join(f"{weight:.4f}" for weight in weights))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@_one_clear_message
+def status(folder: Path) -> None:
+    """Say what became of the files of the last run into FOLDER: the sum of its journal."""
+    from . import _core
+    from .ledger import JOURNAL, Ledger
+
+    if not (folder / JOURNAL).is_file():
+        raise _core.IoError(f"{folder}: no {JOURNAL}: no run has written here")
+    ledger = Ledger(folder)
+    counts = ledger.counts()
+    for name in ("seen", "done", "partial", "refused", "waiting", "in_hand"):
+        click.echo(f"{name.replace('_', ' '):<8} {counts[name]:>8}")
+    if counts["open"]:
+        click.echo("the run has not ended by itself; --resume goes on")
+    last: dict[str, dict[str, Any]] = {}
+    for entry in ledger.entries():
+        if entry.get("event") == "begin_run":
+            last = {}
+        elif entry.get("event") == "file":
+            last[entry["path"]] = entry
+    for entry in last.values():
+        if entry["status"] in ("failed", "partial"):
+            reason = f" ({entry['reason']})" if entry.get("reason") else ""
+            click.echo(f"{entry['status']}{reason}: {_printable(entry['message'])}")
 
 
 @main.command()

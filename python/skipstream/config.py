@@ -273,14 +273,14 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     if not isinstance(stages, list) or not stages:
         problems.append(f"{name}: no [[stage]]; the shortest config has one: compress_skips")
         stages = []
+    foreign = _numpy_names(stages)
     problems += [
-        lines.place_of_stage(problem) + problem
-        for problem in _core.check_stages(stages, _numpy_names(stages))
+        lines.place_of_stage(problem) + problem for problem in _core.check_stages(stages, foreign)
     ]
     outputs = _read_outputs(tables.get("output", []), stages, lines, problems)
     if problems:
         raise _core.ConfigError("\n".join(problems))
-    filled = tuple(_core.fill_stages(stages))
+    filled = tuple(_core.fill_stages(stages, foreign))
     return Config(input_config, filled, outputs or _default_outputs(filled), name)
 
 

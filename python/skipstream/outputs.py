@@ -20,6 +20,7 @@ from . import _core
 from .cards import BLOCK, card, comment_cards, n_blocks, with_checksum, word_sum
 from .config import Config, OutputConfig
 from .layout import FileLayout, ImageLayout
+from .ledger import PART
 
 __all__ = ["PlaneFile", "config_digest", "whole_file", "write_table"]
 
@@ -57,7 +58,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     The file is on the disk before it has its final name, and the name before this returns.
     """
-    temporary = path.parent / f".{os.getpid()}-{os.urandom(4).hex()}.skipstream-part"
+    temporary = path.parent / f".{os.getpid()}-{os.urandom(4).hex()}{PART}"
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -320,7 +321,13 @@ def _write_csv(
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(table.dtype.names or ())
-        writer.writerows(table.tolist())
+        texts = [i for i, n in enumerate(table.dtype.names or ()) if table.dtype[n].kind == "U"]
+        for row in table.tolist():
+            cells = list(row)
+            for i in texts:
+                if cells[i][:1] in ("=", "+", "-", "@", "\t", "\r"):
+                    cells[i] = "'" + cells[i]  # a spreadsheet would take it for a formula
+            writer.writerow(cells)
 
 
 def _as_qtable(

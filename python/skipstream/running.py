@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import multiprocessing
 import os
 import re
+import resource
 import tempfile
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +23,15 @@ from . import _core, reading
 from .cards import card
 from .config import Config, OutputConfig
 from .layout import FileLayout, ImageLayout, read_layout, stem_of
+from .ledger import Ledger, finished, locked_folder, reason_of
 from .outputs import PlaneFile, Source, config_digest, provenance, write_table
 from .pipeline import reducers_of
 from .reading import STDIN, Samples, check_datasum, open_samples, plain_file
 from .reference import sample_stages
+from .workers import Died, run_jobs
 
 __all__ = ["ImageResult", "image_info", "output_paths", "plan_image", "run"]
 
-JOURNAL = "run.jsonl"
 Progress = Callable[[Path, int, int], None]
 
 
@@ -45,6 +43,8 @@ class RunOptions:
     threads: int = 1
     verify: bool = False
     follow: float | None = None
+    strict: bool = False
+    memory_limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,9 @@ class ImageResult:
         mask bit NODATA), ``"failed"`` or ``"skipped"`` (a resumed run found it done).
     message
         Why it failed.
+    reason
+        The kind of failure: ``"config"``, ``"fits"``, ``"io"``, ``"memory"``, ``"worker"`` or
+        ``"internal"``.
     planes
         Plane name to ``(n_rows, n_cols)`` array after the last stage; empty when the run writes
         files, which then hold them.
@@ -79,6 +82,7 @@ class ImageResult:
     amplifier: str = ""
     status: str = "done"
     message: str = ""
+    reason: str = ""
     planes: dict[str, NDArray[np.floating[Any]]] = field(default_factory=dict, repr=False)
     mask: NDArray[np.uint32] | None = field(default=None, repr=False)
     clusters: NDArray[np.void] | None = field(default=None, repr=False)
@@ -120,9 +124,18 @@ def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
     return pipeline.plan
 
 
+def safe_name(text: str) -> str:
+    """A name that no program takes for something else; `urllib.parse.unquote` gives it back."""
+
+    def escaped(found: re.Match[str]) -> str:
+        return "".join(f"%{byte:02X}" for byte in os.fsencode(found[0]))
+
+    return re.sub(r"[\x00-\x1f\x7f-\x9f/\\%\ud800-\udfff]|^[.-]", escaped, text)
+
+
 def output_paths(config: Config, path: Path, folder: Path) -> list[tuple[OutputConfig, Path]]:
     """Files that an input will be turned into."""
-    stem = stem_of(path)
+    stem = safe_name(stem_of(path))
     return [(output, folder / output.path.replace("{stem}", stem)) for output in config.outputs]
 
 
@@ -182,6 +195,8 @@ def run(
     resume: bool = False,
     verify: bool = False,
     follow: float | None = None,
+    strict: bool = False,
+    memory_limit: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[ImageResult]:
     """Process files one after another, in the order given.
@@ -208,6 +223,11 @@ def run(
     follow
         Files may still be written: wait for their rows, and take a file for ended when it has not
         grown for so many seconds.
+    strict
+        End the run at the first file that fails or is cut off.
+    memory_limit
+        Bytes that the plan of an image may need, with the interpreter; a file that needs more is
+        refused before its samples are read.
     progress
         Called with a path, and the bytes of raw samples and the rows done: so far with `jobs` = 1,
         else when the file is done.
@@ -232,19 +252,16 @@ def run(
         raise _core.ConfigError("jobs: several jobs need an output folder")
     threads = threads or max(1, (os.cpu_count() or 1) // jobs)
     folder = None if output is None else Path(output)
-    done: dict[str, dict[str, Any]] = {}
     if folder is not None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _core.IoError(f"{folder}: cannot make the folder: {error.strerror}") from None
         _check_outputs(config, files, folder, overwrite, resume)
-        if resume:
-            done = _read_journal(folder, config)
     if follow is not None and not follow > 0:
         raise _core.ConfigError(f"follow: must be above 0 s; got {follow}")
-    options = RunOptions(folder, threads, verify, follow)
-    return _run(config, files, options, jobs, done, progress)
+    options = RunOptions(folder, threads, verify, follow, strict, memory_limit)
+    return _run(config, files, options, jobs, resume, progress)
 
 
 def _run(
@@ -252,46 +269,67 @@ def _run(
     files: Mapping[Path, Sequence[Path]],
     options: RunOptions,
     jobs: int,
-    done: Mapping[str, dict[str, Any]],
+    resume: bool,
     progress: Progress | None,
 ) -> Iterator[ImageResult]:
-    if jobs == 1 or len(files) <= 1:
+    folder = options.folder
+    if folder is None:
         for path, parts in files.items():
-            yield from _skipped(path, parts, done) or _process(
-                config, path, parts, options, progress
-            )
+            results = _process(config, path, parts, options, progress)
+            yield from results
+            if options.strict and any(r.status in ("failed", "partial") for r in results):
+                return
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        waiting: list[tuple[Path, Future[list[ImageResult]] | None]] = [
-            (
-                path,
-                None
-                if _skipped(path, parts, done)
-                else pool.submit(_process, config, path, parts, options),
-            )
-            for path, parts in files.items()
-        ]
-        for path, future in waiting:
-            if future is None:
-                results = _skipped(path, files[path], done)
+    targets = [target for path in files for _, target in output_paths(config, path, folder)]
+    with locked_folder(folder, targets):
+        ledger = Ledger(folder)
+        done = finished(folder, config_digest(config)) if resume else {}
+        ledger.write(
+            {
+                "event": "begin_run",
+                "process": os.getpid(),
+                "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
+                "version": _core.__version__,
+                "config": config_digest(config),
+                "files": [str(path.absolute()) for path in files],
+            }
+        )
+        kept = {path: _skipped(path, parts, done) for path, parts in files.items()}
+        todo = [(config, path, parts, options) for path, parts in files.items() if not kept[path]]
+        made: Iterator[Any] = (
+            run_jobs(_process, todo, jobs)
+            if jobs > 1 and len(todo) > 1
+            else (_process(*job, progress) for job in todo)
+        )
+        stopped = False
+        for path in files:
+            results = kept[path]
+            if results:
+                entry = {"event": "file", "path": str(path.absolute()), "status": "skipped"}
+                ledger.write(entry, sync=False)
             else:
-                try:
-                    results = future.result()
-                except BrokenProcessPool:
-                    results = [_failed(path, "the worker process died", options.folder)]
+                results = next(made)
+                if isinstance(results, Died):
+                    results = [_failed(path, f"{path}: {results}", "worker", folder)]
             if progress is not None:
                 reports = [result.report for result in results if result.report]
                 progress(
                     path, sum(r["raw_bytes"] for r in reports), sum(r["n_rows"] for r in reports)
                 )
             yield from results
+            stopped = options.strict and any(r.status in ("failed", "partial") for r in results)
+            if stopped:
+                break
+        if isinstance(made, Generator):
+            made.close()
+        if not stopped:
+            ledger.write({"event": "end_run", **ledger.counts(), "open": False})
 
 
 def _skipped(
     path: Path, parts: Sequence[Path], done: Mapping[str, dict[str, Any]]
 ) -> list[ImageResult]:
-    entry = done.get(str(path.resolve()))
+    entry = done.get(str(path.absolute()))
     if entry is None or entry["input"] != _identity(parts):
         return []
     outputs = tuple(Path(name) for name in entry["outputs"])
@@ -310,42 +348,10 @@ def _identity(parts: Sequence[Path]) -> list[list[int]] | None:
     return [[part.stat().st_size, part.stat().st_mtime_ns] for part in parts]
 
 
-def _read_journal(folder: Path, config: Config) -> dict[str, dict[str, Any]]:
-    """Files that earlier runs with this config finished, by their full path."""
-    journal = folder / JOURNAL
-    if not journal.exists():
-        return {}
-    digest = config_digest(config)
-    entries: dict[str, dict[str, Any]] = {}
-    for line in journal.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the line that a crash cut off; its file is not counted as done
-        if isinstance(entry, dict) and entry.get("config") == digest:
-            if entry.get("status") == "done":
-                entries[entry["path"]] = entry
-            else:
-                entries.pop(entry.get("path", ""), None)
-    return entries
-
-
-def _write_journal(folder: Path, entry: Mapping[str, Any]) -> None:
-    line = json.dumps(entry) + "\n"
-    file = os.open(folder / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(file, line.encode())
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _failed(path: Path, message: str, folder: Path | None) -> ImageResult:
+def _failed(path: Path, message: str, reason: str, folder: Path | None) -> ImageResult:
     if folder is not None:
-        _write_journal(
-            folder, {"path": str(path.resolve()), "status": "failed", "message": message}
-        )
-    return ImageResult(path, status="failed", message=message)
+        Ledger(folder).refuse(path, reason, message)
+    return ImageResult(path, status="failed", message=message, reason=reason)
 
 
 def _process(
@@ -356,18 +362,21 @@ def _process(
     progress: Progress | None = None,
 ) -> list[ImageResult]:
     """One file; what is wrong with it ends in its result, not in an exception."""
+    folder = options.folder
     try:
+        if folder is not None:
+            Ledger(folder).write({"event": "take", "path": str(path.absolute())}, sync=False)
         return _FileRun(config, path, parts, options, progress).run()
     except (_core.Error, OSError, MemoryError) as error:
         message = str(error) or type(error).__name__
         if path.name not in message:
             message = f"{path}: {message}"
-        return [_failed(path, message, options.folder)]
+        return [_failed(path, message, reason_of(error), folder)]
     except Exception as error:
         # A fault of the program itself: still one file's, and said as such.
         where = traceback.extract_tb(error.__traceback__)[-1]
         message = f"{path}: internal error, please report: {error!r} at {where.name}:{where.lineno}"
-        return [_failed(path, message, options.folder)]
+        return [_failed(path, message, "internal", folder)]
 
 
 class _FileRun:
@@ -442,17 +451,22 @@ class _FileRun:
             raise
         if self.folder is not None:
             sizes = {str(target): target.stat().st_size for _, target in self.targets}
-            _write_journal(
-                self.folder,
+            ledger = Ledger(self.folder)
+            for result in results:
+                entry = {"event": "image", "path": str(self.path.absolute())}
+                entry |= {"amplifier": result.amplifier, "status": result.status}
+                ledger.write({**entry, "message": result.message}, sync=False)
+            ledger.write(
                 {
-                    "path": str(self.path.resolve()),
+                    "event": "file",
+                    "path": str(self.path.absolute()),
                     "status": "partial" if layout.cut else "done",
                     "message": layout.cut,
                     "config": config_digest(self.config),
                     "input": identity,
                     "amplifiers": [image.amplifier for image in layout.images],
                     "outputs": sizes,
-                },
+                }
             )
         return results
 
@@ -520,6 +534,7 @@ class _FileRun:
             on_rows=on_rows,
             foreign=reducers_of(self.config.stages),
         )
+        self.check_memory(pipeline.plan["total_bytes"])
         names: list[str] = []
         if self.folder is None and last is not None:
             planes = pipeline.planes_after(last)
@@ -586,6 +601,18 @@ class _FileRun:
             },
             outputs=tuple(target for _, target in self.targets),
         )
+
+    def check_memory(self, planned: int) -> None:
+        limit = self.options.memory_limit
+        if limit is None:
+            return
+        total = planned + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if total > limit:
+            raise _core.ConfigError(
+                f"{self.path}: needs {planned / 2**20:.0f} MiB beside the program's own "
+                f"{(total - planned) / 2**20:.0f}, above the limit of {limit / 2**20:.0f} MiB; "
+                "lower max_pixels or the number of planes, or use fewer threads"
+            )
 
     def take_table(
         self, pipeline: _core.Pipeline, info: Mapping[str, Any], image: ImageLayout

@@ -1,0 +1,278 @@
+"""Faults injected into runs: killed, full, locked, hostile; nothing is lost or half written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import skipstream as sk
+from skipstream.ledger import Ledger
+from skipstream.running import safe_name
+from skipstream.workers import Died, run_jobs
+
+CONFIG = """
+[input]
+n_skips = 10
+overscan_cols = 8
+[[stage]]
+kind = "compress_skips"
+statistics = ["mean", "median", "std"]
+[[stage]]
+kind = "subtract_pedestal"
+[[stage]]
+kind = "find_clusters"
+noise = 0.5
+"""
+RUN = [sys.executable, "-m", "skipstream", "run"]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    (folder / "cfg.toml").write_text(CONFIG)
+    random = np.random.default_rng(1)
+    for number in range(6):
+        data = random.normal(1000, 2, (60, 40 * 10)).astype("i2")
+        fits.PrimaryHDU(data).writeto(folder / f"raw{number}.fits")
+    return folder
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("raw?.fits"))
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Of all that has a final name, the journal left out."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.suffix == ".fits" and not path.name.startswith(".")
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    subprocess.run([*RUN, inputs / "cfg.toml", *files(inputs), "-o", folder], check=True)
+    counts = Ledger(folder).counts()
+    assert counts == {
+        "seen": 6, "done": 6, "partial": 0, "refused": 0, "waiting": 0, "in_hand": 0, "open": False,
+    }  # fmt: skip
+    return hashes(folder)
+
+
+def balanced(folder: Path) -> dict[str, Any]:
+    counts = Ledger(folder).counts()
+    parts = ("done", "partial", "refused", "waiting", "in_hand")
+    assert counts["seen"] == sum(counts[part] for part in parts)
+    return counts
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_killed_run_is_resumed_to_the_same_bytes(
+    jobs: int, inputs: Path, undisturbed: dict[str, str], tmp_path: Path
+) -> None:
+    for attempt in range(8):
+        out = tmp_path / f"out{attempt}"
+        command = [*RUN, inputs / "cfg.toml", *files(inputs), "-o", out, "--jobs", str(jobs)]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        time.sleep(0.15 + 0.06 * attempt * jobs)
+        process.kill()
+        process.wait()
+        if out.exists():
+            time.sleep(0.05)  # the workers die with their parent
+            found = hashes(out)
+            assert found.items() <= undisturbed.items()
+            balanced(out)
+        subprocess.run([*command, "--resume"], check=True, stderr=subprocess.DEVNULL)
+        assert hashes(out) == undisturbed
+        names = {p.name for p in out.iterdir()} - {*undisturbed, "run.jsonl"}
+        assert not names
+        assert balanced(out)["done"] == 6
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_signal_ends_the_run_in_order(number: int, jobs: str, tmp_path: Path) -> None:
+    data = np.zeros((400, 300 * 100), "i2")
+    for name in ("a", "b", "c", "d"):
+        fits.PrimaryHDU(data).writeto(tmp_path / f"{name}.fits")
+    (tmp_path / "cfg.toml").write_text(
+        '[input]\nn_skips = 100\n[[stage]]\nkind = "compress_skips"\n'
+        'statistics = ["mean", "mad", "clipped_mean", "nanvar"]\n'
+    )
+    command = [*RUN, tmp_path / "cfg.toml", *sorted(tmp_path.glob("?.fits"))]
+    command += ["-o", tmp_path / "out", "--jobs", jobs]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "out" / "run.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.3)
+    begin = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == 128 + number, errors
+    assert time.monotonic() - begin < 5  # 2 s on a quiet machine
+    assert f"stopped by {signal.Signals(number).name}" in errors
+    assert "Traceback" not in errors
+    assert not list((tmp_path / "out").glob(".*"))
+    assert balanced(tmp_path / "out")["open"]
+
+
+def test_two_runs_do_not_share_a_folder(inputs: Path, tmp_path: Path) -> None:
+    config = sk.load_config(inputs / "cfg.toml")
+    first = sk.run(config, files(inputs), output=tmp_path)
+    next(first)
+    second = subprocess.run(
+        [*RUN, inputs / "cfg.toml", files(inputs)[5], "-o", tmp_path],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert second.returncode == 2
+    assert f"in use by process {os.getpid()} on" in second.stderr
+    assert [result.status for result in first] == ["done"] * 5
+
+
+def test_a_full_disk_fails_the_file_and_leaves_nothing_half(inputs: Path, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("a small file system can be mounted by root only")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    for size in (8, 24, 40, 60, 80, 120):
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", disk]
+        if subprocess.run(mount, capture_output=True).returncode != 0:
+            pytest.skip("no file system can be mounted here")
+        try:
+            done = subprocess.run(
+                [*RUN, inputs / "cfg.toml", *files(inputs), "-o", disk],
+                capture_output=True, text=True,
+            )  # fmt: skip
+            assert done.returncode in (1, 2), done.stderr
+            assert "No space left on device" in done.stderr
+            assert "Traceback" not in done.stderr
+            assert "internal" not in done.stderr
+            for path in disk.glob("*.fits"):
+                with fits.open(path, checksum=True) as file:
+                    file.verify("exception")
+            assert not list(disk.glob(".*part"))
+        finally:
+            subprocess.run(["umount", disk], check=True)
+
+
+def die_once(marker: str, value: int) -> int:
+    if value == 3 and not Path(marker).exists():
+        Path(marker).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if value == 5:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return value * value
+
+
+def test_a_worker_that_dies_costs_its_job_one_retry(tmp_path: Path) -> None:
+    marker = str(tmp_path / "died")
+    results = list(run_jobs(die_once, [(marker, value) for value in range(8)], 3))
+    assert [r for r in results if isinstance(r, int)] == [0, 1, 4, 9, 16, 36, 49]
+    assert isinstance(results[5], Died)
+    assert str(results[5]) == "the worker process died by SIGSEGV, twice"
+
+
+def test_strict_ends_the_run_at_the_first_refusal(inputs: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.fits").write_bytes(b"nothing")
+    command = [*RUN, inputs / "cfg.toml", files(inputs)[0], tmp_path / "bad.fits", files(inputs)[1]]
+    for more, n_done in (([], 2), (["--strict"], 1)):
+        out = tmp_path / f"out{n_done}"
+        done = subprocess.run([*command, "-o", out, *more], capture_output=True)
+        assert done.returncode == 1
+        counts = balanced(out)
+        assert (counts["done"], counts["refused"], counts["waiting"]) == (n_done, 1, 2 - n_done)
+    told = subprocess.run(
+        [sys.executable, "-m", "skipstream", "status", out], capture_output=True, text=True
+    ).stdout
+    assert "failed (fits): " in told
+    assert "--resume goes on" in told
+
+
+def test_a_journal_that_was_cut_off_still_counts(inputs: Path, tmp_path: Path) -> None:
+    config = sk.load_config(inputs / "cfg.toml")
+    list(sk.run(config, files(inputs)[:2], output=tmp_path))
+    journal = tmp_path / "run.jsonl"
+    whole = journal.read_bytes()
+    for cut in range(1, 200, 7):
+        journal.write_bytes(whole[:-cut])
+        balanced(tmp_path)
+        results = list(sk.run(config, files(inputs)[:2], output=tmp_path, resume=True))
+        assert {r.status for r in results} <= {"done", "skipped"}
+        assert balanced(tmp_path)["done"] == 2
+    for line in journal.read_bytes().splitlines()[-4:]:
+        json.loads(line)
+
+
+def test_a_memory_limit_is_obeyed_or_refused(inputs: Path, tmp_path: Path) -> None:
+    command = [*RUN, inputs / "cfg.toml", files(inputs)[0], "-o", tmp_path]
+    done = subprocess.run([*command, "--memory-limit", "10M"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "above the limit of 10 MiB" in done.stderr
+    assert subprocess.run([*command, "--memory-limit", "1G"], capture_output=True).returncode == 0
+    wrong = subprocess.run([*command, "--memory-limit", "much"], capture_output=True, text=True)
+    assert wrong.returncode == 2
+    assert "'much' is not a size" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b.fits", "x[1].fits", "y|z.fits", "--jobs.fits", "$(touch hacked).fits", "ü.fits",
+     "line\nbreak.fits", "%41.fits", "!mem.fits", "a;b.fits", "\x1b[31mred.fits", "(x).fits",
+     "x.gz(y).fits", "+3.fits", "'q'.fits", '"d".fits', "*.fits", "a\\b.fits", "{stem}.fits"],
+)  # fmt: skip
+def test_a_name_is_a_name(name: str, inputs: Path, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(files(inputs)[0].read_bytes())
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [*RUN, inputs / "cfg.toml", "-o", out, "--", name], cwd=tmp_path, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stderr
+    safe = safe_name(name.removesuffix(".fits"))
+    names = {f"{safe}_planes.fits", f"{safe}_clusters.fits", "run.jsonl"}
+    assert {path.name for path in out.iterdir()} == names
+    assert {path.name for path in tmp_path.iterdir()} == {name, "out"}
+
+
+def test_pipes_devices_and_folders_are_refused_at_once(inputs: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.fits")
+    (tmp_path / "folder.fits").mkdir()
+    paths = [tmp_path / "pipe.fits", tmp_path / "folder.fits", Path("/dev/zero")]
+    done = subprocess.run(
+        [*RUN, inputs / "cfg.toml", *paths, "-o", tmp_path / "out"],
+        capture_output=True, text=True, timeout=20,
+    )  # fmt: skip
+    assert done.returncode == 1
+    for text in ("pipe.fits: must be a regular file; is a pipe", "Is a directory", "is a device"):
+        assert text in done.stderr
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    data = np.zeros((3000, 100 * 5), "i2")
+    path = tmp_path / "raw.fits"
+    fits.PrimaryHDU(data).writeto(path)
+    config = sk.load_config({"input": {"n_skips": 5}, "stage": [{"kind": "compress_skips"}]})
+
+    def swap(_path: Path, _bytes: int, rows: int) -> None:
+        if 0 < rows < 3000:
+            fits.PrimaryHDU(data + 1).writeto(tmp_path / "other.fits", overwrite=True)
+            (tmp_path / "other.fits").replace(path)
+
+    (result,) = sk.run(config, [path], output=tmp_path / "out", progress=swap)
+    assert "was replaced while it was read" in result.message
+    assert not list((tmp_path / "out").glob("*.fits"))
