@@ -42,7 +42,7 @@ def _one_clear_message(command: Callable[..., None]) -> Callable[..., None]:
                 _complain(f"warning: {message}")
             told.add(str(message))
 
-        warnings.showwarning = warn
+        warnings.showwarning = warn  # type: ignore[assignment]
         try:
             command(*args, **kwargs)
         except (_core.Error, OSError) as error:

@@ -17,6 +17,8 @@ from .inputs import KEYWORDS, LAYOUTS, InputConfig, Layout
 
 __all__ = ["FileLayout", "ImageLayout", "read_layout", "regions_of", "stem_of"]
 
+_MANY = 2**48  # no count of rows, columns or samples is larger
+_LARGE = 64 << 20  # bytes
 _ENDINGS = (".fz", ".fits", ".fit", ".fts", ".gz", ".bz2", ".xz")
 
 
@@ -127,8 +129,17 @@ class _Header:
         self.numbers: dict[str, float] = {}
         self.hdu_of: dict[str, int] = {}
         self.config = config
+        roles = {keyword for names in KEYWORDS.values() for keyword in names}
+        roles |= set(config.keywords.values())
         for hdu in hdus:
             for keyword, text, _ in hdu.cards:
+                before = self.words.get(keyword)
+                if keyword in roles and before not in (None, text):
+                    if text and self.hdu_of[keyword] == hdu.index:
+                        raise _core.FitsError(
+                            f"HDU {hdu.index}: {keyword} stands twice, as {before} and as {text}"
+                        )
+                    continue
                 if keyword in self.words or not text:
                     continue
                 self.words[keyword] = text
@@ -152,7 +163,7 @@ class _Header:
         if keyword is None:
             return None
         value = self.numbers[keyword]
-        if value != int(value) or value < 1:
+        if value != int(value) or not 1 <= value < _MANY:
             raise _core.FitsError(f"{place}: {keyword} = {value:g} must be a positive whole number")
         return int(value), keyword
 
@@ -197,7 +208,7 @@ def _skips_of(place: str, header: _Header) -> tuple[int, str]:
         names = ", ".join(KEYWORDS["n_skips"])
         return 1, f"no keyword {names}: one sample per pixel"
     value = header.numbers[keyword]
-    if value != int(value) or value < 1:
+    if value != int(value) or not 1 <= value < _MANY:
         raise _core.FitsError(f"{place}: {keyword} = {value:g} must be a positive whole number")
     return int(value), f"{keyword} of HDU {header.hdu_of[keyword]}"
 
@@ -351,6 +362,11 @@ def _rows_there(place: str, file: str, hdu: _core.FitsHdu, shape: _Shape) -> int
     """Rows of the frame that are in the file as a whole."""
     if hdu.bytes_there == hdu.data_bytes:
         return shape.n_rows
+    if hdu.data_bytes > _LARGE and hdu.bytes_there * 1000 < hdu.data_bytes:
+        raise _core.FitsError(
+            f"{place}: the header promises {hdu.data_bytes} bytes of data, but the file has "
+            f"{hdu.bytes_there}: too few to be the begin of them"
+        )
     if not hdu.compression:
         n_bytes = int(hdu.dtype[2:])
         if shape.skips == "planes":

@@ -369,6 +369,8 @@ def _process(
         return _FileRun(config, path, parts, options, progress).run()
     except (_core.Error, OSError, MemoryError) as error:
         message = str(error) or type(error).__name__
+        if isinstance(error, MemoryError):
+            message = f"{path}: an image of this shape needs more memory than there is"
         if path.name not in message:
             message = f"{path}: {message}"
         return [_failed(path, message, reason_of(error), folder)]

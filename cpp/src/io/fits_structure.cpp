@@ -187,7 +187,8 @@ std::int64_t checked_product(const Header& header, std::int64_t a, std::int64_t 
   return product;
 }
 
-SampleFormat format_of_bitpix(const Header& header, std::int64_t bitpix) {
+SampleFormat format_of_bitpix(const Header& header, const std::string& keyword) {
+  const std::int64_t bitpix = header.required(keyword, -64, 64);
   SampleFormat format;
   format.big_endian = true;
   switch (bitpix) {
@@ -204,7 +205,7 @@ SampleFormat format_of_bitpix(const Header& header, std::int64_t bitpix) {
       format.n_bytes = static_cast<int>(-bitpix / 8);
       return format;
     default:
-      header.refuse("BITPIX = " + std::to_string(bitpix) + " is not 8, 16, 32, 64, -32 or -64");
+      header.refuse(keyword + " = " + std::to_string(bitpix) + " is not 8, 16, 32, 64, -32 or -64");
   }
 }
 
@@ -224,6 +225,16 @@ void read_scaling(const Header& header, SampleFormat& format) {
   if (format.scale == 0.0) header.refuse("BSCALE is 0: every sample would be the same");
   // The standard forbids BLANK for floating samples; readers ignore it there, and so do we.
   if (format.kind == SampleKind::integer) format.blank = header.integer("BLANK");
+}
+
+/// Whether the last bytes of a file, less than a block, say nothing.
+bool is_filler(const ByteSource& source, std::int64_t offset, std::int64_t size) {
+  if (offset == 0) return false;
+  std::array<char, block_bytes> rest{};
+  const auto n = static_cast<std::size_t>(size - offset);
+  source.read(offset, std::as_writable_bytes(std::span(rest)).first(n));
+  return std::string_view(rest.data(), n).find_first_not_of(std::string_view("\0 \r\n", 4)) ==
+         std::string_view::npos;
 }
 
 }  // namespace
@@ -246,6 +257,7 @@ std::vector<FitsHdu> scan_fits(const ByteSource& source, std::string* cut) {
       if (cut == nullptr || hdus.empty()) throw FitsError(place + ": " + what);
       *cut = place + ": " + what;
     };
+    if (size - offset < block_bytes && is_filler(source, offset, size)) break;
     if (size - offset < block_bytes) {
       ends_early(std::to_string(size - offset) + " bytes are left, but a header has at least 2880");
       break;
@@ -322,8 +334,7 @@ std::vector<FitsHdu> scan_fits(const ByteSource& source, std::string* cut) {
     if (hdu.index == 0 && !header.logical("SIMPLE")) header.refuse("SIMPLE is not T");
     in_place(1, "BITPIX");
     in_place(2, "NAXIS");
-    const std::int64_t bitpix = header.required("BITPIX", -64, 64);
-    hdu.format = format_of_bitpix(header, bitpix);
+    hdu.format = format_of_bitpix(header, "BITPIX");
     hdu.axes = read_axes(header, "");
     for (std::size_t i = 0; i < hdu.axes.size(); ++i) {
       in_place(3 + i, "NAXIS" + std::to_string(i + 1));
@@ -368,7 +379,7 @@ std::vector<FitsHdu> scan_fits(const ByteSource& source, std::string* cut) {
     if (hdu.kind == "bintable" && header.logical("ZIMAGE")) {
       hdu.compression = header.string("ZCMPTYPE");
       if (hdu.compression.empty()) header.refuse("ZIMAGE is T, but there is no ZCMPTYPE");
-      hdu.format = format_of_bitpix(header, header.required("ZBITPIX", -64, 64));
+      hdu.format = format_of_bitpix(header, "ZBITPIX");
       hdu.axes = read_axes(header, "Z");
       read_scaling(header, hdu.format);
     } else if (hdu.kind == "primary" || hdu.kind == "image") {

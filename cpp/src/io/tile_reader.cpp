@@ -419,9 +419,16 @@ class TileReader::Tile {
       if (done < 0) refuse_tile("is not RICE_1, or is cut off");
       to += done;
       n -= done;
-      if (n == 0) return;
+      if (n == 0) break;
       refill();
     }
+    if (left_ == 0) check_rest();
+  }
+
+  /// A tile that has samples for less than its bytes was damaged; a writer may fill up a word.
+  void check_rest() const {
+    const std::int64_t read = next_ - window_size_ + (rice_.bit + 7) / 8;
+    if (end_ - read >= 8) refuse_tile("has more bytes than its samples need");
   }
 
   void refill() {
