@@ -608,7 +608,7 @@ class _FileRun:
         limit = self.options.memory_limit
         if limit is None:
             return
-        total = planned + resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        total = planned + resident_bytes()
         if total > limit:
             raise _core.ConfigError(
                 f"{self.path}: needs {planned / 2**20:.0f} MiB beside the program's own "
@@ -660,6 +660,14 @@ class _FileRun:
                         crc = zlib.crc32(block, crc)
             return f"CRC32 {crc:08x}"
         return "DATASUM " + " ".join(map(str, self.datasums))
+
+
+def resident_bytes() -> int:
+    """Memory of this process now."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # the most that it ever had
 
 
 def _last_pixel_stage(config: Config) -> int | None:
