@@ -51,16 +51,18 @@ def all_small_images() -> NDArray[np.bool_]:
 
 
 @pytest.mark.parametrize(("connectivity", "n_components"), [(4, 3_160_507), (8, 1_809_744)])
-@pytest.mark.parametrize("chunk_rows", [1, 7, 5120])
+@pytest.mark.parametrize("chunk_rows", [1, 7, 640])
 def test_every_small_image_is_labelled_as_scipy_does(
     connectivity: int, n_components: int, chunk_rows: int
 ) -> None:
-    sheet = all_small_images()
-    table = clusters_of(sheet, connectivity, chunk_rows=chunk_rows)
-    first, n_pixels = expected_clusters(sheet, connectivity)
-    assert len(table) == n_components
-    assert np.array_equal(table["cluster_id"], first)
-    assert np.array_equal(table["n_pixels"], n_pixels)
+    found = 0
+    for sheet in np.split(all_small_images(), 8):  # an image ends with an empty row
+        table = clusters_of(sheet, connectivity, chunk_rows=chunk_rows)
+        first, n_pixels = expected_clusters(sheet, connectivity)
+        assert np.array_equal(table["cluster_id"], first)
+        assert np.array_equal(table["n_pixels"], n_pixels)
+        found += len(table)
+    assert found == n_components
 
 
 def read_arrays(path: Path) -> list[NDArray[np.int64]]:

@@ -138,3 +138,21 @@ def test_simd_levels_do_not_matter() -> None:
     assert len(outputs["baseline"].splitlines()) == 49
     assert outputs["v3"] == outputs["baseline"]
     assert outputs["v4"] == outputs["baseline"]
+
+
+def test_pipelines_leave_no_memory_behind() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    def once() -> None:
+        samples = np.zeros((2000, 300, 1), "u1")
+        stages = [sk.CompressSkips(), sk.FindClusters(noise=1.0)]
+        with sk.Pipeline(stages, n_cols=300, n_skips=1, dtype="u1") as pipeline:
+            pipeline.push(samples)
+            pipeline.finish()
+
+    once()
+    before = resident()
+    for _ in range(50):
+        once()
+    assert resident() - before < 20e6  # each would leave 10 MB behind

@@ -163,7 +163,17 @@ class Pipeline:
         self._dtype = np.dtype(dtype)
         info = _core.ImageInfo(n_cols=n_cols, n_skips=n_skips, dtype=self._dtype.str, **image)
         last = _last_pixel_stage(tables)
-        self._parts: list[tuple[NDArray[np.float64], NDArray[np.uint32], int]] = []
+        parts: list[tuple[NDArray[np.float64], NDArray[np.uint32], int]] = []
+        self._parts = parts
+
+        def keep(  # knows the list alone: the core holds it, and the collector cannot see a circle
+            _stage: int,
+            planes: NDArray[np.float64],
+            mask: NDArray[np.uint32],
+            first_row: int,
+        ) -> None:
+            parts.append((planes, mask, first_row))
+
         self._core = _core.Pipeline(
             tables,
             info,
@@ -171,7 +181,7 @@ class Pipeline:
             chunk_rows=chunk_rows,
             spool_folder=tempfile.gettempdir(),
             taps=[] if last is None else [last],
-            on_rows=self._keep,
+            on_rows=keep,
             foreign=reducers_of(tables),
         )
         self._n_cols = n_cols
@@ -183,17 +193,9 @@ class Pipeline:
         """Stages with their planes, delay and memory; bytes in all, known before any sample."""
         return self._core.plan
 
-    def _keep(
-        self,
-        stage: int,
-        planes: NDArray[np.float64],
-        mask: NDArray[np.uint32],
-        first_row: int,
-    ) -> None:
-        self._parts.append((planes, mask, first_row))
-
     def _take(self) -> PipelineOutput:
-        parts, self._parts = self._parts, []
+        parts = self._parts.copy()
+        self._parts.clear()
         clusters = self._clusters()
         if not parts:
             empty = np.empty((0, self._n_cols))
@@ -246,7 +248,7 @@ class Pipeline:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._parts = []
+        self._parts.clear()
 
 
 def _last_pixel_stage(tables: Sequence[Mapping[str, Any]]) -> int | None:
