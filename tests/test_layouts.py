@@ -34,9 +34,8 @@ STAGES = [
 WHOLE = ["leach", "leach_ul", "lta", "lta_primary", "cube", "samples_in_hdus"]
 
 
-def config_for(name: str, **more: Any) -> sk.Config:
-    settings = {"n_skips": 20} if name in ("cube", "regions") else {}
-    return sk.load_config({"input": settings | more, "stage": STAGES[:1]})
+def config_for(_name: str, **more: Any) -> sk.Config:
+    return sk.load_config({"input": more, "stage": STAGES[:1]})
 
 
 def expected(layout: str, amplifier: int) -> dict[str, NDArray[Any]]:
