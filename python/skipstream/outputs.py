@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy import char  # now: not while a run has files in hand
 from numpy.typing import NDArray
 
 from . import _core
@@ -289,7 +290,7 @@ def _write_fits(
             rows = np.empty(len(part), row)
             for name, kind in kinds:
                 rows[name] = (
-                    np.char.encode(part[name], "ascii", "backslashreplace")
+                    char.encode(part[name], "ascii", "backslashreplace")
                     if kind[0] == "S"
                     else part[name]
                 )

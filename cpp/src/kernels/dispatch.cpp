@@ -24,8 +24,15 @@ SimdLevel choose() noexcept {
   const char* word = std::getenv("SKIPSTREAM_SIMD");
   const std::string_view most = word == nullptr ? "" : word;
   if (most == "baseline") return SimdLevel::baseline;
-  if (most != "v3" && __builtin_cpu_supports("x86-64-v4")) return SimdLevel::v4;
-  if (__builtin_cpu_supports("x86-64-v3")) return SimdLevel::v3;
+  // Not every compiler knows the levels by name; no processor has these and not the rest of a
+  // level.
+  const bool has_v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
+                      __builtin_cpu_supports("fma");
+  const bool has_v4 = has_v3 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
+  if (most != "v3" && has_v4) return SimdLevel::v4;
+  if (has_v3) return SimdLevel::v3;
 #endif
   return SimdLevel::baseline;
 }

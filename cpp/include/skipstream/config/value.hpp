@@ -16,16 +16,23 @@ class Value {
   using List = std::vector<Value>;
   using Table = std::vector<Entry>;  ///< in the order of the file
 
-  Value() = default;
-  Value(bool value) : data_(value) {}                    // NOLINT(google-explicit-constructor)
-  Value(std::int64_t value) : data_(value) {}            // NOLINT(google-explicit-constructor)
-  Value(double value) : data_(value) {}                  // NOLINT(google-explicit-constructor)
-  Value(std::string value) : data_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
-  Value(std::string_view value)
-      : data_(std::string(value)) {}                       // NOLINT(google-explicit-constructor)
-  Value(const char* value) : data_(std::string(value)) {}  // NOLINT(google-explicit-constructor)
-  Value(List value);                                       // NOLINT(google-explicit-constructor)
-  Value(Table value);                                      // NOLINT(google-explicit-constructor)
+  // All are defined below, where Entry is known: a compiler may need it for any of them.
+  Value();
+  Value(const Value& other);
+  Value(Value&& other) noexcept;
+  Value& operator=(const Value& other);
+  Value& operator=(Value&& other) noexcept;
+  ~Value();
+  // NOLINTBEGIN(google-explicit-constructor)
+  Value(bool value);
+  Value(std::int64_t value);
+  Value(double value);
+  Value(std::string value);
+  Value(std::string_view value);
+  Value(const char* value);
+  Value(List value);
+  Value(Table value);
+  // NOLINTEND(google-explicit-constructor)
 
   [[nodiscard]] bool is_null() const { return std::holds_alternative<std::monostate>(data_); }
   template <class T>
@@ -48,6 +55,18 @@ struct Entry {
   Value value;
 };
 
+inline Value::Value() = default;
+inline Value::Value(const Value& other) = default;
+inline Value::Value(Value&& other) noexcept = default;
+inline Value& Value::operator=(const Value& other) = default;
+inline Value& Value::operator=(Value&& other) noexcept = default;
+inline Value::~Value() = default;
+inline Value::Value(bool value) : data_(value) {}
+inline Value::Value(std::int64_t value) : data_(value) {}
+inline Value::Value(double value) : data_(value) {}
+inline Value::Value(std::string value) : data_(std::move(value)) {}
+inline Value::Value(std::string_view value) : data_(std::string(value)) {}
+inline Value::Value(const char* value) : data_(std::string(value)) {}
 inline Value::Value(List value) : data_(std::move(value)) {}
 inline Value::Value(Table value) : data_(std::move(value)) {}
 
