@@ -21,6 +21,9 @@ from skipstream.ledger import Ledger
 from skipstream.running import safe_name
 from skipstream.workers import Died, run_jobs
 
+sys.path.insert(0, str(Path(__file__).parent))
+from dying import die_once
+
 CONFIG = """
 [input]
 n_skips = 10
@@ -167,15 +170,6 @@ def test_a_full_disk_fails_the_file_and_leaves_nothing_half(inputs: Path, tmp_pa
             assert not list(disk.glob(".*part"))
         finally:
             subprocess.run(["umount", disk], check=True)
-
-
-def die_once(marker: str, value: int) -> int:
-    if value == 3 and not Path(marker).exists():
-        Path(marker).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    if value == 5:
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return value * value
 
 
 def test_a_worker_that_dies_costs_its_job_one_retry(tmp_path: Path) -> None:
