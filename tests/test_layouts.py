@@ -426,3 +426,13 @@ def test_packets_that_did_not_arrive_are_told(tmp_path: Path) -> None:
     fits.PrimaryHDU(np.zeros((2, 12), "i4"), header).writeto(tmp_path / "raw.fits")
     (result,) = sk.run(sk.load_config({"stage": STAGES[:1]}), [tmp_path / "raw.fits"])
     assert result.report["notes"] == ["NPIX = 23 samples arrived, but the shape has 24"]
+
+
+def test_the_overscan_of_a_real_image_is_where_its_header_says(shared_data: Path) -> None:
+    layout = sk.read_layout(shared_data / "lta/image_lta_2_ave.fits")
+    for image in layout.images:
+        assert (image.prescan_cols, image.overscan_cols) == (7, 5000 - 7 - 3072)
+        data = fits.getdata(layout.path, image.hdu.index)
+        noise = data.std(axis=0)
+        # No light and no tracks in the overscan: its columns vary by less than half.
+        assert np.median(noise[-image.overscan_cols + 20 :]) < np.mean(noise[7 : 7 + 3072]) / 2
