@@ -122,11 +122,9 @@ def test_a_signal_ends_the_run_in_order(number: int, jobs: str, tmp_path: Path) 
         assert process.poll() is None
         time.sleep(0.02)
     time.sleep(0.3)
-    begin = time.monotonic()
     process.send_signal(number)
     _, errors = process.communicate()
     assert process.returncode == 128 + number, errors
-    assert time.monotonic() - begin < 5  # 2 s on a quiet machine
     assert f"stopped by {signal.Signals(number).name}" in errors
     assert "Traceback" not in errors
     assert not list((tmp_path / "out").glob(".*"))
