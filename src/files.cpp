@@ -179,6 +179,11 @@ void register_files(py::module_& m) {
       },
       "path"_a, "offset"_a, "n_bytes"_a);
 
+  m.def(
+      "written_bytes", [](const std::string& path) { return FileSource(path).size(); }, "path"_a,
+      "Bytes of a file up to the last that was written: room that was only reserved does not "
+      "count.");
+
   m.def("knows_tiles", &TileReader::knows, "hdu"_a);
 
   py::class_<FileSamples>(m, "FileSamples")

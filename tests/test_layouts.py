@@ -423,7 +423,7 @@ def test_a_file_is_followed_while_it_is_written(layout: str, tmp_path: Path) -> 
 
 def test_packets_that_did_not_arrive_are_told(tmp_path: Path) -> None:
     header = fits.Header({"NSAMP": "3", "NCOL": "4", "NPIX": "23"})
-    fits.PrimaryHDU(np.zeros((2, 12), "i4"), header).writeto(tmp_path / "raw.fits")
+    fits.PrimaryHDU(np.ones((2, 12), "i4"), header).writeto(tmp_path / "raw.fits")
     (result,) = sk.run(sk.load_config({"stage": STAGES[:1]}), [tmp_path / "raw.fits"])
     assert result.report["notes"] == ["NPIX = 23 samples arrived, but the shape has 24"]
 

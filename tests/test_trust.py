@@ -268,3 +268,36 @@ def test_a_file_that_is_replaced_while_it_is_read_is_refused(tmp_path: Path) -> 
     (result,) = sk.run(config, [path], output=tmp_path / "out", progress=swap)
     assert "was replaced while it was read" in result.message
     assert not list((tmp_path / "out").glob("*.fits"))
+
+
+def test_room_that_was_only_reserved_is_no_data(tmp_path: Path) -> None:
+    data = np.random.default_rng(1).integers(900, 1100, (200, 400)).astype("i2")
+    images = [fits.ImageHDU(data, name=name) for name in ("A", "B")]
+    fits.HDUList([fits.PrimaryHDU(), *images]).writeto(tmp_path / "whole.fits")
+    whole = (tmp_path / "whole.fits").read_bytes()
+    config = sk.load_config({"input": {"n_skips": 4}, "stage": [{"kind": "compress_skips"}]})
+    path = tmp_path / "reserved.fits"
+    for n, statuses in (
+        (0, ["failed"]), (2880, ["failed"]), (60_000, ["partial"]), (168_000, ["partial"]),
+        (250_000, ["done", "partial"]), (len(whole), ["done", "done"]),
+    ):  # fmt: skip
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, len(whole))
+            os.pwrite(file.fileno(), whole[:n], 0)
+        results = list(sk.run(config, [path]))
+        assert [result.status for result in results] == statuses
+        for result in results:
+            if result.status == "partial" and "rows are missing" in result.message:
+                there = result.report["rows_there"]
+                mean = result.planes["mean"]
+                assert np.isnan(mean[there:]).all()
+                assert (mean[:there] == data.reshape(200, 100, 4).mean(2)[:there]).all()
+
+
+def test_rows_of_zero_bytes_are_told(tmp_path: Path) -> None:
+    data = np.ones((20, 40), "i2")
+    data[17:] = 0
+    fits.PrimaryHDU(data).writeto(tmp_path / "raw.fits")
+    config = sk.load_config({"input": {"n_skips": 4}, "stage": [{"kind": "compress_skips"}]})
+    (result,) = sk.run(config, [tmp_path / "raw.fits"])
+    assert result.report["notes"] == ["every byte of the last 3 rows is 0: were they ever written?"]

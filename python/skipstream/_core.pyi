@@ -82,6 +82,7 @@ class FitsHdu:
     raw_cards: list[str]  # as 80-character strings
 
 def scan_fits(path: str, name: str = ...) -> list[FitsHdu]: ...
+def written_bytes(path: str) -> int: ...
 def scan_cut_fits(path: str, name: str = ...) -> tuple[list[FitsHdu], str]:
     """As scan_fits, of a file that may end too early; and what is missing, or ""."""
 

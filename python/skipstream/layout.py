@@ -18,6 +18,7 @@ from .inputs import KEYWORDS, LAYOUTS, InputConfig, Layout
 __all__ = ["FileLayout", "ImageLayout", "read_layout", "regions_of", "stem_of"]
 
 _MANY = 2**48  # no count of rows, columns or samples is larger
+_TAIL_BYTES = 16 << 20
 _LARGE = 64 << 20  # bytes
 _ENDINGS = (".fz", ".fits", ".fit", ".fts", ".gz", ".bz2", ".xz")
 
@@ -381,6 +382,21 @@ def _rows_there(place: str, file: str, hdu: _core.FitsHdu, shape: _Shape) -> int
     )
 
 
+def _zero_rows(file: str, hdu: _core.FitsHdu, rows_there: int) -> int:
+    """Rows at the end of a plain frame of which every byte is zero; not all are looked for."""
+    row_bytes = math.prod(hdu.axes[: max(1, len(hdu.axes) - 1)]) * int(hdu.dtype[2:])
+    n_zero = 0
+    with Path(file).open("rb") as opened:
+        while n_zero < rows_there and (n_zero + 1) * row_bytes <= _TAIL_BYTES:
+            n = min(rows_there - n_zero, max(1, (1 << 16) // row_bytes))
+            opened.seek(hdu.data_offset + (rows_there - n_zero - n) * row_bytes)
+            rows = opened.read(n * row_bytes).rstrip(b"\0")
+            n_zero += n - -(-len(rows) // row_bytes)
+            if rows:
+                break
+    return n_zero
+
+
 def _understand(
     path: Path,
     layout: Layout,
@@ -437,6 +453,10 @@ def _understand(
         for _, plane in planes
     )
     rows_there = min(_rows_there(place, file, plane, shape) for file, plane in planes)
+    if shape.skips == "columns" and not hdu.compression:
+        n_zero = _zero_rows(planes[0][0], hdu, rows_there)
+        if n_zero:
+            notes.append(f"every byte of the last {n_zero} rows is 0: were they ever written?")
     images = []
     for half in range(halves):
         reverse = half == 1

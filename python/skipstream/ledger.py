@@ -61,7 +61,7 @@ class Ledger:
 
     def refuse(self, path: Path, reason: str, message: str) -> None:
         """Note that a file was refused, and why."""
-        found = re.search(r"\[(\d+)\]", message)
+        found = re.search(re.escape(path.name) + r"\[(\d+)\]", message)
         hdu = int(found[1]) if found else None
         self.write(
             {"event": "file", "path": str(path.absolute()), "status": "failed", "reason": reason,

@@ -249,7 +249,7 @@ def follow(
     done = 0
     size, changed = -1, time.monotonic()
     while done < image.n_rows:
-        now = path.stat().st_size
+        now = _core.written_bytes(str(path))
         if now != size:
             size, changed = now, time.monotonic()
         there = min(image.n_rows, _rows_in(image, size))

@@ -499,7 +499,7 @@ class _FileRun:
                 yield image
                 number += 1
                 changed = time.monotonic()
-            now = self.parts[0].stat().st_size
+            now = _core.written_bytes(str(self.parts[0]))
             if now != size:
                 size, changed = now, time.monotonic()
             elif time.monotonic() - changed >= patience:

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -25,6 +26,25 @@ std::int64_t modified_ns(const struct stat& status) {
                   " are needed, but the file ends at " + std::to_string(size));
 }
 
+/// Where the last written byte ends: behind it a file may be reserved, but hold nothing. Holes
+/// are whole pages, so zeros before one may be unwritten too, and do not count either.
+std::int64_t end_of_written(int file, std::int64_t size, const std::string& name) {
+  if (size == 0 || lseek(file, size - 1, SEEK_DATA) >= 0 || errno != ENXIO) return size;
+  std::int64_t end = 0;
+  for (;;) {
+    const off_t data = lseek(file, end, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) break;
+    end = data < 0 ? data : lseek(file, data, SEEK_HOLE);
+    if (end < 0) throw IoError(name + ": cannot find its end: " + std::strerror(errno));
+  }
+  std::array<std::byte, 65536> tail{};
+  const ssize_t begin = std::max<std::int64_t>(0, end - std::ssize(tail));
+  const ssize_t got = pread(file, tail.data(), tail.size(), begin);
+  if (got < end - begin) throw IoError(name + ": cannot read its end");
+  while (end > begin && tail[static_cast<std::size_t>(end - 1 - begin)] == std::byte{0}) --end;
+  return end;
+}
+
 }  // namespace
 
 FileSource::FileSource(std::string path, std::string name)
@@ -41,10 +61,16 @@ FileSource::FileSource(std::string path, std::string name)
     close(file_);
     throw IoError(name_ + ": must be a regular file; is " + what);
   }
-  size_ = status.st_size;
+  reserved_size_ = status.st_size;
   device_ = status.st_dev;
   inode_ = status.st_ino;
   modified_ns_ = modified_ns(status);
+  try {
+    size_ = end_of_written(file_, reserved_size_, name_);
+  } catch (const IoError&) {
+    close(file_);
+    throw;
+  }
   posix_fadvise(file_, 0, 0, POSIX_FADV_SEQUENTIAL);
 }
 
@@ -64,7 +90,7 @@ void FileSource::read(std::int64_t offset, std::span<std::byte> bytes) const {
 
 void FileSource::check_unchanged() const {
   struct stat status {};
-  if (fstat(file_, &status) != 0 || status.st_size != size_ ||
+  if (fstat(file_, &status) != 0 || status.st_size != reserved_size_ ||
       modified_ns(status) != modified_ns_) {
     throw IoError(name_ + ": the file changed while it was read; read it again");
   }

@@ -227,11 +227,11 @@ void read_scaling(const Header& header, SampleFormat& format) {
   if (format.kind == SampleKind::integer) format.blank = header.integer("BLANK");
 }
 
-/// Whether the last bytes of a file, less than a block, say nothing.
+/// Whether what is left of a file, a block of it at most, says nothing.
 bool is_filler(const ByteSource& source, std::int64_t offset, std::int64_t size) {
   if (offset == 0) return false;
   std::array<char, block_bytes> rest{};
-  const auto n = static_cast<std::size_t>(size - offset);
+  const auto n = static_cast<std::size_t>(std::min(size - offset, std::int64_t{block_bytes}));
   source.read(offset, std::as_writable_bytes(std::span(rest)).first(n));
   return std::string_view(rest.data(), n).find_first_not_of(std::string_view("\0 \r\n", 4)) ==
          std::string_view::npos;
@@ -257,7 +257,8 @@ std::vector<FitsHdu> scan_fits(const ByteSource& source, std::string* cut) {
       if (cut == nullptr || hdus.empty()) throw FitsError(place + ": " + what);
       *cut = place + ": " + what;
     };
-    if (size - offset < block_bytes && is_filler(source, offset, size)) break;
+    const bool is_reserved = source.reserved_size() > size;
+    if ((is_reserved || size - offset < block_bytes) && is_filler(source, offset, size)) break;
     if (size - offset < block_bytes) {
       ends_early(std::to_string(size - offset) + " bytes are left, but a header has at least 2880");
       break;
@@ -368,7 +369,8 @@ std::vector<FitsHdu> scan_fits(const ByteSource& source, std::string* cut) {
     if (hdu.data_bytes > size - offset) {
       const std::string what = "the data should have " + std::to_string(hdu.data_bytes) +
                                " bytes, but " + std::to_string(size - offset) +
-                               " are left in the file";
+                               (source.reserved_size() > size ? " were written of the file's room"
+                                                              : " are left in the file");
       if (cut == nullptr) header.refuse(what);
       *cut = place + ": " + what;
     }
@@ -388,6 +390,10 @@ std::vector<FitsHdu> scan_fits(const ByteSource& source, std::string* cut) {
       hdu.axes.clear();
     }
     hdus.push_back(std::move(hdu));
+  }
+  if (cut != nullptr && cut->empty() && source.reserved_size() - offset >= block_bytes) {
+    *cut = source.name() + ": " + std::to_string(source.reserved_size() - offset) +
+           " bytes behind its last HDU were reserved, but never written";
   }
   return hdus;
 }

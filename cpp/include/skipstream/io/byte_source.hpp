@@ -19,6 +19,8 @@ class ByteSource {
   [[nodiscard]] virtual const std::string& name() const = 0;
   /// `unknown_size` where it will be known at the end.
   [[nodiscard]] virtual std::int64_t size() const = 0;
+  /// More than `size` where room was made for bytes that were never written.
+  [[nodiscard]] virtual std::int64_t reserved_size() const { return size(); }
   [[nodiscard]] virtual bool is_sequential() const { return false; }
   /// Fills all of `bytes`. Throws FitsError when they are not there, IoError when they cannot be
   /// read.
@@ -36,7 +38,9 @@ class FileSource : public ByteSource {
   FileSource& operator=(const FileSource&) = delete;
 
   [[nodiscard]] const std::string& name() const override { return name_; }
+  /// Up to the last byte that was written: a hole at the end of a file is none of it.
   [[nodiscard]] std::int64_t size() const override { return size_; }
+  [[nodiscard]] std::int64_t reserved_size() const override { return reserved_size_; }
   void read(std::int64_t offset, std::span<std::byte> bytes) const override;
 
   /// Throws IoError when the file was replaced or changed since it was opened.
@@ -47,6 +51,7 @@ class FileSource : public ByteSource {
   std::string name_;
   int file_ = -1;
   std::int64_t size_ = 0;
+  std::int64_t reserved_size_ = 0;
   dev_t device_ = 0;
   ino_t inode_ = 0;
   std::int64_t modified_ns_ = 0;
