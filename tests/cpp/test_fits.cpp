@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "fits_text.hpp"
 #include "skipstream/base/error.hpp"
 #include "skipstream/io/fits_structure.hpp"
 #include "skipstream/io/sample_reader.hpp"
@@ -13,25 +14,10 @@ using namespace skipstream;
 
 namespace {
 
-std::string card(const std::string& keyword, const std::string& value) {
-  std::string text = keyword;
-  text.resize(8, ' ');
-  text += "= " + value;
-  text.resize(80, ' ');
-  return text;
-}
-
 std::string header(const std::vector<std::string>& cards) {
   std::string text;
   for (const auto& one : cards) text += one;
-  text += "END";
-  text.resize((text.size() + 2879) / 2880 * 2880, ' ');
-  return text;
-}
-
-std::string padded(std::string data) {
-  data.resize((data.size() + 2879) / 2880 * 2880, '\0');
-  return data;
+  return blocks(text + "END", ' ');
 }
 
 /// A 16-bit image of `width` x `height` whose samples are 0, 1, 2, ...
@@ -45,7 +31,7 @@ std::string image(std::int64_t width, std::int64_t height, std::vector<std::stri
     data += static_cast<char>(i >> 8 & 0xff);
     data += static_cast<char>(i & 0xff);
   }
-  return header(cards) + padded(data);
+  return header(cards) + blocks(data, '\0');
 }
 
 std::vector<FitsHdu> scan(const std::string& bytes) {

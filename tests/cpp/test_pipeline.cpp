@@ -24,6 +24,7 @@ Value stage(std::string kind, Value::Table parameters = {}) {
 Value whole_chain() {
   return Value::List{
       stage("correct_leach"),
+      stage("subtract_baseline"),
       stage("correct_polarity", {{"method", "max"}}),
       stage("compress_skips", {{"statistics", Value::List{"mean", "median", "std", "rms"}}}),
       stage("mask_columns", {{"columns", Value::List{std::int64_t{5}}}}),

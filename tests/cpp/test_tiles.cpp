@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "fits_text.hpp"
 #include "skipstream/base/error.hpp"
 #include "skipstream/io/fits_structure.hpp"
 #include "skipstream/io/plane_writer.hpp"
@@ -191,19 +192,6 @@ void damage_is_found_or_harmless() {
     decode<T>(coded, n, 32, 1025 + random() % 2000, 1 + random() % 700);
   }
   check::that(true);
-}
-
-std::string card(const std::string& keyword, const std::string& value) {
-  std::string text = keyword;
-  text.resize(8, ' ');
-  text += "= " + value;
-  text.resize(80, ' ');
-  return text;
-}
-
-std::string blocks(std::string text, char filler) {
-  text.resize((text.size() + 2879) / 2880 * 2880, filler);
-  return text;
 }
 
 std::string big_endian(std::uint32_t value) {

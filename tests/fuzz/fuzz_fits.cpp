@@ -42,7 +42,7 @@ void read_image(const ByteSource& source, const FitsHdu& hdu) {
     read_all(SampleReader(source, hdu, shape), n_rows, n_cols);
   } else if (TileReader::knows(hdu)) {
     const TileReader reader(source, hdu, shape, inflate);
-    reader.complete_rows(hdu.bytes_there);
+    (void)reader.complete_rows(hdu.bytes_there);
     read_all(reader, n_rows, n_cols);
   }
 }

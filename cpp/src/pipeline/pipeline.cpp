@@ -109,7 +109,8 @@ class Pipeline::SampleLink : public SampleOutput {
     if (next_ < pipeline_.chain_.sample_steps.size()) {
       pipeline_.chain_.sample_steps[next_].stage->push(chunk, *pipeline_.sample_links_[next_ + 1]);
     } else {
-      pipeline_.reduce(MemorySamples(chunk.samples, pipeline_.pixel_bytes_), 0, chunk.n_rows, {});
+      const MemorySamples samples(chunk.samples, pipeline_.reduced_pixel_bytes_);
+      pipeline_.reduce(samples, 0, chunk.n_rows, {});
     }
   }
 
@@ -149,6 +150,7 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
     plan_.stages.push_back(
         {step.number, std::string(step.name), {}, plan.delay_rows, plan.state_bytes, false});
   }
+  reduced_pixel_bytes_ = image_.n_skips * image_.format.n_bytes;
 
   if (chain_.reduction == nullptr) {
     if (image_.n_skips > 1) {
@@ -227,7 +229,7 @@ void Pipeline::begin_buffers(const ImageInfo& image) {
   if (image.n_rows > 0) plan_.chunk_rows = std::min(plan_.chunk_rows, image.n_rows);
   const std::int64_t chunk_pixels = plan_.chunk_rows * image.n_cols;
   const auto n_threads = static_cast<std::int64_t>(std::max<std::size_t>(options_.n_threads, 1));
-  block_pixels_ = std::max<std::int64_t>(1, read_bytes / pixel_bytes_);
+  block_pixels_ = std::max<std::int64_t>(1, read_bytes / reduced_pixel_bytes_);
   if (n_threads > 1) {
     block_pixels_ = std::min(block_pixels_, (chunk_pixels + 4 * n_threads - 1) / (4 * n_threads));
   }
@@ -258,6 +260,7 @@ void Pipeline::begin_buffers(const ImageInfo& image) {
     block_planes_.emplace_back(reduced_planes_.size());
   }
   plan_.buffer_bytes =
+      (in_order_ ? rows_together() * image_.n_cols * pixel_bytes_ : 0) +
       static_cast<std::int64_t>(n_buffers) * plan_.chunk_rows * planes_row_bytes +
       n_threads * (block_pixels_ * pixel_bytes_ + chain_.reduction->scratch_bytes());
   workers_ = std::make_unique<Workers>(static_cast<std::size_t>(n_threads));
@@ -320,6 +323,10 @@ void Pipeline::push_missing(std::int64_t n_rows) {
   }
 }
 
+std::int64_t Pipeline::rows_together() const {
+  return std::max<std::int64_t>(1, chunk_bytes / (image_.n_cols * pixel_bytes_));
+}
+
 void Pipeline::run(const SampleSource& source, std::int64_t n_rows, const Progress& progress) {
   if (finished_) throw Error("pipeline: run after finish; make a new pipeline for a new image");
   if (!in_order_) {
@@ -328,7 +335,7 @@ void Pipeline::run(const SampleSource& source, std::int64_t n_rows, const Progre
     return;
   }
   const std::int64_t samples_row_bytes = image_.n_cols * pixel_bytes_;
-  const std::int64_t step = std::max<std::int64_t>(1, chunk_bytes / samples_row_bytes);
+  const std::int64_t step = rows_together();
   std::vector<std::byte> rows(static_cast<std::size_t>(std::min(step, n_rows) * samples_row_bytes));
   const auto cursor = source.cursor();
   cursor->seek(0);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -56,9 +57,22 @@ struct Entry {
 };
 
 inline Value::Value() = default;
-inline Value::Value(const Value& other) = default;
+// Not the variant's own copy: that of libstdc++ 12 destroys what it has not made when memory runs
+// out.
+inline Value::Value(const Value& other) {
+  std::visit(
+      [this](const auto& held) {
+        auto copy = held;
+        data_ = std::move(copy);
+      },
+      other.data_);
+}
 inline Value::Value(Value&& other) noexcept = default;
-inline Value& Value::operator=(const Value& other) = default;
+inline Value& Value::operator=(const Value& other) {
+  Value copy(other);
+  data_ = std::move(copy.data_);
+  return *this;
+}
 inline Value& Value::operator=(Value&& other) noexcept = default;
 inline Value::~Value() = default;
 inline Value::Value(bool value) : data_(value) {}

@@ -106,6 +106,8 @@ class Pipeline {
   void reduce(const SampleSource& source, std::int64_t first_source_row, std::int64_t n_rows,
               const Progress& progress);
   void deliver(PixelChunk& chunk);
+  /// Rows of a source that stages in order get at once.
+  [[nodiscard]] std::int64_t rows_together() const;
   void finish_samples();
   [[nodiscard]] std::size_t link_after(std::size_t number) const;
 
@@ -113,7 +115,8 @@ class Pipeline {
   PipelineOptions options_;
   ImageInfo image_;
   PipelinePlan plan_;
-  std::int64_t pixel_bytes_ = 0;
+  std::int64_t pixel_bytes_ = 0;          ///< of the samples that are pushed
+  std::int64_t reduced_pixel_bytes_ = 0;  ///< of those that reach the reduction
   std::int64_t block_pixels_ = 0;
   std::int64_t rows_pushed_ = 0;
   std::int64_t rows_reduced_ = 0;
