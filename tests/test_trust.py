@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -55,54 +54,11 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("raw?.fits"))
 
 
-def hashes(folder: Path) -> dict[str, str]:
-    """Of all that has a final name, the journal left out."""
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.iterdir())
-        if path.suffix == ".fits" and not path.name.startswith(".")
-    }
-
-
-@pytest.fixture(scope="module")
-def undisturbed(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    subprocess.run([*RUN, inputs / "cfg.toml", *files(inputs), "-o", folder], check=True)
-    counts = Ledger(folder).counts()
-    assert counts == {
-        "seen": 6, "done": 6, "partial": 0, "refused": 0, "waiting": 0, "in_hand": 0, "open": False,
-    }  # fmt: skip
-    return hashes(folder)
-
-
 def balanced(folder: Path) -> dict[str, Any]:
     counts = Ledger(folder).counts()
     parts = ("done", "partial", "refused", "waiting", "in_hand")
     assert counts["seen"] == sum(counts[part] for part in parts)
     return counts
-
-
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_killed_run_is_resumed_to_the_same_bytes(
-    jobs: int, inputs: Path, undisturbed: dict[str, str], tmp_path: Path
-) -> None:
-    for attempt in range(8):
-        out = tmp_path / f"out{attempt}"
-        command = [*RUN, inputs / "cfg.toml", *files(inputs), "-o", out, "--jobs", str(jobs)]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        time.sleep(0.15 + 0.06 * attempt * jobs)
-        process.kill()
-        process.wait()
-        if out.exists():
-            time.sleep(0.05)  # the workers die with their parent
-            found = hashes(out)
-            assert found.items() <= undisturbed.items()
-            balanced(out)
-        subprocess.run([*command, "--resume"], check=True, stderr=subprocess.DEVNULL)
-        assert hashes(out) == undisturbed
-        names = {p.name for p in out.iterdir()} - {*undisturbed, "run.jsonl"}
-        assert not names
-        assert balanced(out)["done"] == 6
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -142,32 +98,6 @@ def test_two_runs_do_not_share_a_folder(inputs: Path, tmp_path: Path) -> None:
     assert second.returncode == 2
     assert f"in use by process {os.getpid()} on" in second.stderr
     assert [result.status for result in first] == ["done"] * 5
-
-
-def test_a_full_disk_fails_the_file_and_leaves_nothing_half(inputs: Path, tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("a small file system can be mounted by root only")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    for size in (8, 24, 40, 60, 80, 120):
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", disk]
-        if subprocess.run(mount, capture_output=True).returncode != 0:
-            pytest.skip("no file system can be mounted here")
-        try:
-            done = subprocess.run(
-                [*RUN, inputs / "cfg.toml", *files(inputs), "-o", disk],
-                capture_output=True, text=True,
-            )  # fmt: skip
-            assert done.returncode in (1, 2), done.stderr
-            assert "No space left on device" in done.stderr
-            assert "Traceback" not in done.stderr
-            assert "internal" not in done.stderr
-            for path in disk.glob("*.fits"):
-                with fits.open(path, checksum=True) as file:
-                    file.verify("exception")
-            assert not list(disk.glob(".*part"))
-        finally:
-            subprocess.run(["umount", disk], check=True)
 
 
 def test_a_worker_that_dies_costs_its_job_one_retry(tmp_path: Path) -> None:

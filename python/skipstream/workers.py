@@ -44,7 +44,11 @@ def _serve(connection: Connection, function: Callable[..., Any]) -> None:
             job = connection.recv()
         except EOFError:
             return
-        connection.send(function(*job))
+        result = function(*job)
+        try:
+            connection.send(result)
+        except BrokenPipeError:  # the parent is dead
+            return
 
 
 class _Worker:
