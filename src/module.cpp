@@ -16,8 +16,8 @@ using namespace skipstream::python;
 namespace {
 
 void register_errors(py::module_& m) {
-  static PyObject* base = py::register_exception<Error>(m, "Error").release().ptr();
-  const auto both = [](PyObject* builtin) {
+  PyObject* base = py::register_exception<Error>(m, "Error").ptr();
+  const auto both = [base](PyObject* builtin) {
     return py::make_tuple(py::reinterpret_borrow<py::object>(base),
                           py::reinterpret_borrow<py::object>(builtin));
   };

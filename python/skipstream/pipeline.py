@@ -226,6 +226,15 @@ class Pipeline:
         self._core.push(np.ascontiguousarray(rows))
         return self._take()
 
+    def push_missing(self, n_rows: int) -> PipelineOutput:
+        """Take rows that did not arrive: NaN, with the mask bit NODATA.
+
+        Where a stage needs the samples in order (`correct_leach`, a baseline), only rows that are
+        missing too may follow. A finished image takes none: `skipstream.Error`.
+        """
+        self._core.push_missing(n_rows)
+        return self._take()
+
     def finish(self) -> PipelineOutput:
         """End the image: rows that were held back, and clusters still open."""
         self._core.finish()

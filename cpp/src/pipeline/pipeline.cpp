@@ -303,7 +303,8 @@ void Pipeline::push(const std::byte* samples, std::int64_t n_rows) {
 
 void Pipeline::push_missing(std::int64_t n_rows) {
   if (finished_) throw Error("pipeline: push after finish; make a new pipeline for a new image");
-  if (n_rows <= 0) return;
+  if (n_rows < 0) throw ConfigError("push_missing: got " + std::to_string(n_rows) + " rows");
+  if (n_rows == 0) return;
   finish_samples();
   rows_pushed_ += n_rows;
   Buffer& buffer = buffers_[0];
