@@ -16,6 +16,7 @@ import pytest
 from astropy.io import fits
 
 import skipstream as sk
+from skipstream import _core
 from skipstream.ledger import Ledger
 from skipstream.running import safe_name
 from skipstream.workers import Died, run_jobs
@@ -231,3 +232,29 @@ def test_rows_of_zero_bytes_are_told(tmp_path: Path) -> None:
     config = sk.load_config({"input": {"n_skips": 4}, "stage": [{"kind": "compress_skips"}]})
     (result,) = sk.run(config, [tmp_path / "raw.fits"])
     assert result.report["notes"] == ["every byte of the last 3 rows is 0: were they ever written?"]
+
+
+def test_zeros_at_the_end_of_a_file_are_data(tmp_path: Path) -> None:
+    config = sk.load_config({"input": {"n_skips": 4}, "stage": [{"kind": "compress_skips"}]})
+    zeros = np.zeros((50, 400), "i2")
+    for n_rows in (1, 7, 50):
+        path = tmp_path / "raw.fits"
+        fits.PrimaryHDU(zeros[:n_rows]).writeto(path, overwrite=True)
+        (result,) = sk.run(config, [path], output=tmp_path / "out", overwrite=True)
+        assert result.status == "done"
+        for made in result.outputs:
+            _core.scan_fits(str(made))
+    # A file system that keeps no zeros: what a checksum vouches for is there.
+    for checksum, status in ((True, "done"), (False, "partial")):
+        fits.PrimaryHDU(zeros).writeto(path, checksum=checksum, overwrite=True)
+        os.truncate(path, 2880)
+        os.truncate(path, 2880 + 40_320)
+        (result,) = sk.run(config, [path])
+        assert result.status == status
+    # Only the padding was not written.
+    data = np.arange(20_000, dtype="i2").reshape(50, 400)
+    fits.PrimaryHDU(data).writeto(path, overwrite=True)
+    os.truncate(path, 2880 + 40_000)
+    os.truncate(path, 2880 + 40_320)
+    (result,) = sk.run(config, [path])
+    assert result.status == "done"

@@ -54,8 +54,10 @@ class _Writer:
         with self.path.open("rb+") as file:
             file.seek(self.size)
             file.write(head)
-        self.size = offset + -(-n_bytes // BLOCK) * BLOCK
-        os.truncate(self.path, self.size)
+            file.flush()
+            self.size = offset + -(-n_bytes // BLOCK) * BLOCK
+            # Room is made now: a page of a mapped file without room on the disk kills.
+            os.posix_fallocate(file.fileno(), 0, self.size)
         if kind is None:
             return np.empty(0)
         return np.memmap(self.path, kind, "r+", offset, tuple(shape))

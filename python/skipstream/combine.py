@@ -78,8 +78,8 @@ def combine_amplifiers(
     if not np.all(noise > 0):
         raise _core.ConfigError(f"{path.name}: every noise must be above 0; got {noise}")
     weights = 1 / noise**2
-    images = [_image(path, h) for h in values]
-    bad = [_image(path, h) for h in masks] if len(masks) == len(values) else []
+    images = [_Plane(path, h) for h in values]
+    bad = [_Plane(path, h) for h in masks] if len(masks) == len(values) else []
     with whole_file(output) as temporary:
         _write(temporary, hdus[0], values[0], images, bad, weights, moved)
     return np.asarray(weights / weights.sum())
@@ -98,17 +98,29 @@ def _noises(path: Path, hdus: Sequence[_core.FitsHdu]) -> list[float]:
     return noises
 
 
-def _image(path: Path, hdu: _core.FitsHdu) -> NDArray[Any]:
-    shape = (hdu.axes[1], hdu.axes[0])
-    return np.memmap(path, np.dtype(hdu.dtype), "r", hdu.data_offset, shape)
+class _Plane:
+    """Rows of an image in a file, read when asked for."""
+
+    def __init__(self, path: Path, hdu: _core.FitsHdu) -> None:
+        self.path, self.hdu = path, hdu
+        self.shape = (hdu.axes[1], hdu.axes[0])
+
+    def rows(self, rows: slice) -> NDArray[Any]:
+        kind, n_cols = np.dtype(self.hdu.dtype), self.shape[1]
+        begin = self.hdu.data_offset + rows.start * n_cols * kind.itemsize
+        n = (rows.stop - rows.start) * n_cols
+        values = np.fromfile(self.path, kind, n, offset=begin)
+        if len(values) < n:
+            raise _core.IoError(f"{self.path}[{self.hdu.index}]: became shorter while it was read")
+        return values.reshape(-1, n_cols)
 
 
 def _write(
     target: Path,
     primary: _core.FitsHdu,
     first: _core.FitsHdu,
-    images: Sequence[NDArray[Any]],
-    masks: Sequence[NDArray[Any]],
+    images: Sequence[_Plane],
+    masks: Sequence[_Plane],
     weights: NDArray[np.float64],
     shifts: Sequence[int],
 ) -> None:
@@ -154,8 +166,8 @@ def _write(
 def _combined(
     plane: str,
     rows: slice,
-    images: Sequence[NDArray[Any]],
-    masks: Sequence[NDArray[Any]],
+    images: Sequence[_Plane],
+    masks: Sequence[_Plane],
     weights: NDArray[np.float64],
     shifts: Sequence[int],
 ) -> bytes:
@@ -168,9 +180,9 @@ def _combined(
         n = shape[1] - abs(shift)
         into = slice(max(0, -shift), max(0, -shift) + max(n, 0))
         out_of = slice(max(0, shift), max(0, shift) + max(n, 0))
-        values[:, into] = image[rows, out_of]
+        values[:, into] = image.rows(rows)[:, out_of]
         if masks:
-            mask[:, into] |= masks[number][rows, out_of]
+            mask[:, into] |= masks[number].rows(rows)[:, out_of]
         there = np.isfinite(values)
         total[there] += weights[number] * values[there]
         weight[there] += weights[number]

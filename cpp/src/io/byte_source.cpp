@@ -26,8 +26,9 @@ std::int64_t modified_ns(const struct stat& status) {
                   " are needed, but the file ends at " + std::to_string(size));
 }
 
-/// Where the last written byte ends: behind it a file may be reserved, but hold nothing. Holes
-/// are whole pages, so zeros before one may be unwritten too, and do not count either.
+/// Where the last written byte ends: behind it a file may be reserved, but hold nothing. Zeros
+/// before a hole, in the page that it cuts, may be unwritten too, and do not count either. A hole
+/// that is shorter than a FITS block is padding.
 std::int64_t end_of_written(int file, std::int64_t size, const std::string& name) {
   if (size == 0 || lseek(file, size - 1, SEEK_DATA) >= 0 || errno != ENXIO) return size;
   std::int64_t end = 0;
@@ -37,9 +38,11 @@ std::int64_t end_of_written(int file, std::int64_t size, const std::string& name
     end = data < 0 ? data : lseek(file, data, SEEK_HOLE);
     if (end < 0) throw IoError(name + ": cannot find its end: " + std::strerror(errno));
   }
+  if (size - end < fits_block_bytes) return size;
   std::array<std::byte, 65536> tail{};
-  const ssize_t begin = std::max<std::int64_t>(0, end - std::ssize(tail));
-  const ssize_t got = pread(file, tail.data(), tail.size(), begin);
+  const std::int64_t page = std::min<std::int64_t>(sysconf(_SC_PAGESIZE), std::ssize(tail));
+  const std::int64_t begin = std::max<std::int64_t>(0, end - page);
+  const ssize_t got = pread(file, tail.data(), static_cast<std::size_t>(end - begin), begin);
   if (got < end - begin) throw IoError(name + ": cannot read its end");
   while (end > begin && tail[static_cast<std::size_t>(end - 1 - begin)] == std::byte{0}) --end;
   return end;

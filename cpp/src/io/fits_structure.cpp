@@ -14,7 +14,7 @@ namespace skipstream {
 
 namespace {
 
-constexpr std::int64_t block_bytes = 2880;
+constexpr std::int64_t block_bytes = fits_block_bytes;
 constexpr std::size_t card_bytes = 80;
 constexpr int max_hdus = 4096;
 constexpr int max_header_blocks = 1000;  // 36,000 cards
@@ -242,7 +242,7 @@ bool is_filler(const ByteSource& source, std::int64_t offset, std::int64_t size)
 std::vector<FitsHdu> scan_fits(const ByteSource& source, std::string* cut) {
   std::vector<FitsHdu> hdus;
   std::int64_t offset = 0;
-  const std::int64_t size = source.size();
+  std::int64_t size = source.size();
   if (size < block_bytes) {
     throw FitsError(source.name() + ": not a FITS file: " + std::to_string(size) +
                     " bytes, but a header alone has 2880");
@@ -365,6 +365,11 @@ std::vector<FitsHdu> scan_fits(const ByteSource& source, std::string* cut) {
     }
     hdu.data_bytes = checked_product(header, n_values, hdu.format.n_bytes);
     hdu.data_offset = offset;
+    if (hdu.data_bytes > size - offset && hdu.data_bytes <= source.reserved_size() - offset &&
+        !header.string("DATASUM").empty()) {
+      // Some file systems keep no zeros: where there is a checksum, it tells what was written.
+      size = std::min(source.reserved_size(), offset + padded(hdu.data_bytes));
+    }
     hdu.bytes_there = std::min(hdu.data_bytes, size - offset);
     if (hdu.data_bytes > size - offset) {
       const std::string what = "the data should have " + std::to_string(hdu.data_bytes) +
@@ -375,8 +380,8 @@ std::vector<FitsHdu> scan_fits(const ByteSource& source, std::string* cut) {
       *cut = place + ": " + what;
     }
     // The last bytes of padding may be missing.
-    const std::int64_t padded = (hdu.bytes_there + block_bytes - 1) / block_bytes * block_bytes;
-    offset = hdu.bytes_there < hdu.data_bytes ? size : std::min(size, offset + padded);
+    offset =
+        hdu.bytes_there < hdu.data_bytes ? size : std::min(size, offset + padded(hdu.bytes_there));
 
     if (hdu.kind == "bintable" && header.logical("ZIMAGE")) {
       hdu.compression = header.string("ZCMPTYPE");

@@ -4,11 +4,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "skipstream/base/error.hpp"
+#include "skipstream/io/byte_source.hpp"
 #include "skipstream/kernels/encode.hpp"
 
 namespace skipstream {
@@ -17,11 +19,6 @@ namespace {
 
 constexpr std::int64_t size_of(PixelFormat format) {
   return format == PixelFormat::float64 ? 8 : 4;
-}
-
-constexpr std::int64_t padded(std::int64_t n_bytes) {
-  constexpr std::int64_t block = PlaneWriter::block_bytes;
-  return (n_bytes + block - 1) / block * block;
 }
 
 [[noreturn]] void refuse(const std::string& path, const char* what, int reason) {
@@ -41,7 +38,7 @@ PlaneWriter::~PlaneWriter() {
 
 std::size_t PlaneWriter::add_image(std::int64_t header_bytes, PixelFormat format,
                                    std::int64_t n_rows, std::int64_t n_cols) {
-  if (header_bytes <= 0 || header_bytes % block_bytes != 0) {
+  if (header_bytes <= 0 || header_bytes % fits_block_bytes != 0) {
     throw FitsError(path_ + ": a header is whole blocks of 2880 bytes; got " +
                     std::to_string(header_bytes));
   }
@@ -71,7 +68,7 @@ std::size_t PlaneWriter::add_image(std::int64_t header_bytes, PixelFormat format
     break;
   }
 #endif
-  if (ftruncate(file_, end_) != 0) refuse(path_, "write", errno);  // the padding reads as 0
+  if (ftruncate(file_, end_) != 0) refuse(path_, "write", errno);
   images_.push_back(image);
   return images_.size() - 1;
 }
@@ -156,6 +153,13 @@ void PlaneWriter::close() {
                       std::to_string(image.n_rows) + " rows" +
                       (image.has_header ? "" : ", and no header"));
     }
+  }
+  // Between images the padding reads as 0; behind the last one it would pass for reserved room.
+  if (!images_.empty()) {
+    const Image& last = images_.back();
+    const std::int64_t end = last.data_offset + last.n_rows * last.n_cols * size_of(last.format);
+    const std::array<std::byte, fits_block_bytes> zeros{};
+    write(zeros.data(), end_ - end, end);
   }
   if (fsync(file_) != 0) refuse(path_, "write", errno);
   if (::close(std::exchange(file_, -1)) != 0) refuse(path_, "write", errno);

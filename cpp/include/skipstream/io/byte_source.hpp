@@ -9,6 +9,13 @@
 
 namespace skipstream {
 
+inline constexpr std::int64_t fits_block_bytes = 2880;
+
+/// The bytes up to the end of their last FITS block.
+constexpr std::int64_t padded(std::int64_t n_bytes) {
+  return (n_bytes + fits_block_bytes - 1) / fits_block_bytes * fits_block_bytes;
+}
+
 inline constexpr std::int64_t unknown_size = std::int64_t{1} << 62;
 
 /// Bytes that can be read at any offset, from several threads at once; or, where they come one

@@ -19,8 +19,6 @@ enum class PixelFormat : std::uint8_t { float32, float64, int32 };
 /// the file and the reason, and leaves a file that is not whole.
 class PlaneWriter {
  public:
-  static constexpr std::int64_t block_bytes = 2880;
-
   /// Makes the file; it must not exist.
   explicit PlaneWriter(std::string path);
   PlaneWriter(const PlaneWriter&) = delete;
@@ -28,7 +26,7 @@ class PlaneWriter {
   ~PlaneWriter();
 
   /// Reserves the place of the next image; returns its number. `header_bytes` is a multiple of
-  /// `block_bytes`. An image of no rows is a header alone.
+  /// `fits_block_bytes`. An image of no rows is a header alone.
   std::size_t add_image(std::int64_t header_bytes, PixelFormat format, std::int64_t n_rows,
                         std::int64_t n_cols);
   /// The next rows of an image, (n_rows, n_cols) in C order.
