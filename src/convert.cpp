@@ -47,4 +47,11 @@ py::object to_python(const Value& value) {
   return py::none();
 }
 
+std::string printable(const std::string& text) {
+  const auto decoded = py::reinterpret_steal<py::str>(
+      PyUnicode_DecodeUTF8(text.data(), static_cast<py::ssize_t>(text.size()), "backslashreplace"));
+  if (!decoded) throw py::error_already_set();
+  return decoded;
+}
+
 }  // namespace skipstream::python

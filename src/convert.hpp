@@ -2,6 +2,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <string>
+
 #include "skipstream/config/value.hpp"
 
 namespace skipstream::python {
@@ -10,5 +12,7 @@ namespace skipstream::python {
 /// any other type.
 Value to_value(pybind11::handle object);
 pybind11::object to_python(const Value& value);
+/// Bytes that are no UTF-8, such as those of a file name, as `\xNN`: no Python string holds them.
+std::string printable(const std::string& text);
 
 }  // namespace skipstream::python

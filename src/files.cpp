@@ -1,9 +1,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
+#include <filesystem>
 #include <memory>
 #include <utility>
 
+#include "convert.hpp"
 #include "register.hpp"
 #include "skipstream/base/error.hpp"
 #include "skipstream/io/byte_source.hpp"
@@ -11,6 +14,7 @@
 #include "skipstream/io/plane_writer.hpp"
 
 namespace py = pybind11;
+namespace fs = std::filesystem;
 
 namespace skipstream::python {
 
@@ -43,14 +47,16 @@ PixelFormat pixel_format(const std::string& dtype) {
 }  // namespace
 
 FileSamples::FileSamples(const py::list& planes, const SampleShape& shape, const std::string& skips,
-                         Inflate inflate, const std::string& name, bool is_growing)
+                         Inflate inflate, const fs::path& name, bool is_growing)
     : is_growing_(is_growing), n_rows_(shape.n_rows) {
   std::vector<PlaneReader::Plane> places;
-  std::string known;
+  fs::path known;
   for (const auto& plane : planes) {
-    const auto [path, hdu] = plane.cast<std::pair<std::string, FitsHdu>>();
-    if (files_.empty() || path != known)
-      files_.push_back(std::make_unique<FileSource>(path, files_.empty() ? name : ""));
+    const auto [path, hdu] = plane.cast<std::pair<fs::path, FitsHdu>>();
+    if (files_.empty() || path != known) {
+      const fs::path& shown = files_.empty() && !name.empty() ? name : path;
+      files_.push_back(std::make_unique<FileSource>(path.string(), printable(shown.string())));
+    }
     known = path;
     const FileSource& file = *files_.back();
     if (skips == "columns" && !hdu.compression.empty()) {
@@ -125,15 +131,18 @@ void register_files(py::module_& m) {
 
   m.def(
       "scan_fits",
-      [](const std::string& path, const std::string& name) {
+      [](const fs::path& path, const fs::path& name) {
+        const std::string shown = printable((name.empty() ? path : name).string());
         const py::gil_scoped_release release;
-        const FileSource file(path, name);
+        const FileSource file(path.string(), shown);
         return scan_fits(file);
       },
       "path"_a, "name"_a = "");
 
   py::class_<PlaneWriter>(m, "PlaneWriter")
-      .def(py::init<std::string>(), "path"_a)
+      .def(py::init(
+               [](const fs::path& path) { return std::make_unique<PlaneWriter>(path.string()); }),
+           "path"_a)
       .def(
           "add_image",
           [](PlaneWriter& writer, std::int64_t header_bytes, const std::string& dtype,
@@ -152,9 +161,10 @@ void register_files(py::module_& m) {
 
   m.def(
       "scan_cut_fits",
-      [](const std::string& path, const std::string& name) {
+      [](const fs::path& path, const fs::path& name) {
+        const std::string shown = printable((name.empty() ? path : name).string());
         const py::gil_scoped_release release;
-        const FileSource file(path, name);
+        const FileSource file(path.string(), shown);
         std::string cut;
         auto hdus = scan_fits(file, &cut);
         return std::pair(std::move(hdus), cut);
@@ -163,9 +173,10 @@ void register_files(py::module_& m) {
 
   m.def(
       "complete_rows",
-      [](const std::string& path, const FitsHdu& hdu) {
+      [](const fs::path& path, const FitsHdu& hdu) {
+        const std::string shown = printable(path.string());
         const py::gil_scoped_release release;
-        const FileSource file(path);
+        const FileSource file(path.string(), shown);
         const SampleShape shape{.n_cols = row_samples_of(hdu)};
         return TileReader(file, hdu, shape, {}).complete_rows(hdu.bytes_there);
       },
@@ -173,14 +184,19 @@ void register_files(py::module_& m) {
 
   m.def(
       "sum_of_words",
-      [](const std::string& path, std::int64_t offset, std::int64_t n_bytes) {
+      [](const fs::path& path, std::int64_t offset, std::int64_t n_bytes) {
+        const std::string shown = printable(path.string());
         const py::gil_scoped_release release;
-        return sum_of_words(FileSource(path), offset, n_bytes);
+        return sum_of_words(FileSource(path.string(), shown), offset, n_bytes);
       },
       "path"_a, "offset"_a, "n_bytes"_a);
 
   m.def(
-      "written_bytes", [](const std::string& path) { return FileSource(path).size(); }, "path"_a,
+      "written_bytes",
+      [](const fs::path& path) {
+        return FileSource(path.string(), printable(path.string())).size();
+      },
+      "path"_a,
       "Bytes of a file up to the last that was written: room that was only reserved does not "
       "count.");
 
@@ -190,7 +206,7 @@ void register_files(py::module_& m) {
       .def(py::init([](const py::list& planes, std::int64_t n_rows, std::int64_t n_cols,
                        std::int64_t n_skips, const std::string& skips, std::int64_t first_row,
                        std::int64_t first_sample, bool is_reversed, const py::object& inflate,
-                       const std::string& name, bool is_growing) {
+                       const fs::path& name, bool is_growing) {
              const SampleShape shape{.n_rows = n_rows,
                                      .n_cols = n_cols,
                                      .n_skips = n_skips,

@@ -15,15 +15,42 @@ using namespace skipstream::python;
 
 namespace {
 
+/// Python's classes of the errors: made once, never freed.
+PyObject* error_type = nullptr;
+PyObject* config_error_type = nullptr;
+PyObject* fits_error_type = nullptr;
+PyObject* io_error_type = nullptr;
+
+void raise(PyObject* type, const std::exception& error) {
+  PyErr_SetObject(type, py::str(printable(error.what())).ptr());
+}
+
 void register_errors(py::module_& m) {
-  PyObject* base = py::register_exception<Error>(m, "Error").ptr();
-  const auto both = [base](PyObject* builtin) {
-    return py::make_tuple(py::reinterpret_borrow<py::object>(base),
-                          py::reinterpret_borrow<py::object>(builtin));
+  const auto make = [&m](const char* name, PyObject* builtin) {
+    py::object bases =
+        py::reinterpret_borrow<py::object>(error_type == nullptr ? PyExc_Exception : error_type);
+    if (builtin != nullptr) {
+      bases = py::make_tuple(bases, py::reinterpret_borrow<py::object>(builtin));
+    }
+    return py::exception<Error>(m, name, bases).release().ptr();
   };
-  py::register_exception<ConfigError>(m, "ConfigError", both(PyExc_ValueError));
-  py::register_exception<FitsError>(m, "FitsError", both(PyExc_ValueError));
-  py::register_exception<IoError>(m, "IoError", both(PyExc_OSError));
+  error_type = make("Error", nullptr);
+  config_error_type = make("ConfigError", PyExc_ValueError);
+  fits_error_type = make("FitsError", PyExc_ValueError);
+  io_error_type = make("IoError", PyExc_OSError);
+  py::register_exception_translator([](std::exception_ptr thrown) {
+    try {
+      if (thrown) std::rethrow_exception(thrown);
+    } catch (const ConfigError& error) {
+      raise(config_error_type, error);
+    } catch (const FitsError& error) {
+      raise(fits_error_type, error);
+    } catch (const IoError& error) {
+      raise(io_error_type, error);
+    } catch (const Error& error) {
+      raise(error_type, error);
+    }
+  });
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
 #include <cstring>
 #include <optional>
@@ -116,9 +117,9 @@ py::dict plan_dict(const PipelinePlan& plan) {
 class PyPipeline {
  public:
   PyPipeline(const py::object& stages, const ImageInfo& image, int threads, std::int64_t chunk_rows,
-             std::int64_t row_multiple, std::int64_t spool_bytes, const std::string& spool_folder,
-             const std::vector<std::size_t>& taps, const py::object& on_rows,
-             const py::dict& foreign)
+             std::int64_t row_multiple, std::int64_t spool_bytes,
+             const std::filesystem::path& spool_folder, const std::vector<std::size_t>& taps,
+             const py::object& on_rows, const py::dict& foreign)
       : image_(image) {
     if (threads < 1)
       throw ConfigError("threads: must be at least 1; got " + std::to_string(threads));
@@ -135,7 +136,7 @@ class PyPipeline {
     options.chunk_rows = chunk_rows;
     options.row_multiple = row_multiple;
     if (spool_bytes >= 0) options.spool_bytes = spool_bytes;
-    if (!spool_folder.empty()) options.spool_folder = spool_folder;
+    if (!spool_folder.empty()) options.spool_folder = spool_folder.string();
     pipeline_ = std::make_unique<Pipeline>(std::move(chain), std::move(options));
     pipeline_->begin(image);
     plan_ = plan_dict(pipeline_->plan());

@@ -2,6 +2,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,7 +23,7 @@ void register_pipeline(pybind11::module_& m);
 class FileSamples {
  public:
   FileSamples(const pybind11::list& planes, const SampleShape& shape, const std::string& skips,
-              Inflate inflate, const std::string& name, bool is_growing);
+              Inflate inflate, const std::filesystem::path& name, bool is_growing);
   [[nodiscard]] const SampleSource& source() const { return *source_; }
   [[nodiscard]] const SampleFormat& format() const { return format_; }
   [[nodiscard]] std::int64_t n_rows() const { return n_rows_; }

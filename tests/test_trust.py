@@ -18,7 +18,6 @@ from astropy.io import fits
 import skipstream as sk
 from skipstream import _core
 from skipstream.ledger import Ledger
-from skipstream.running import safe_name
 from skipstream.workers import Died, run_jobs
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -149,27 +148,6 @@ def test_a_memory_limit_is_obeyed_or_refused(inputs: Path, tmp_path: Path) -> No
     wrong = subprocess.run([*command, "--memory-limit", "much"], capture_output=True, text=True)
     assert wrong.returncode == 2
     assert "'much' is not a size" in wrong.stderr
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["a b.fits", "x[1].fits", "y|z.fits", "--jobs.fits", "$(touch hacked).fits", "ü.fits",
-     "line\nbreak.fits", "%41.fits", "!mem.fits", "a;b.fits", "\x1b[31mred.fits", "(x).fits",
-     "x.gz(y).fits", "+3.fits", "'q'.fits", '"d".fits', "*.fits", "a\\b.fits", "{stem}.fits"],
-)  # fmt: skip
-def test_a_name_is_a_name(name: str, inputs: Path, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(files(inputs)[0].read_bytes())
-    out = tmp_path / "out"
-    done = subprocess.run(
-        [*RUN, inputs / "cfg.toml", "-o", out, "--", name], cwd=tmp_path, capture_output=True,
-        text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "\x1b" not in done.stderr
-    safe = safe_name(name.removesuffix(".fits"))
-    names = {f"{safe}_planes.fits", f"{safe}_clusters.fits", "run.jsonl"}
-    assert {path.name for path in out.iterdir()} == names
-    assert {path.name for path in tmp_path.iterdir()} == {name, "out"}
 
 
 def test_pipes_devices_and_folders_are_refused_at_once(inputs: Path, tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -19,6 +22,11 @@ _OUTPUT_FORMATS = {
     "planes": (".fits",),
     "table": (".fits", ".csv", ".ecsv", ".parquet"),
 }
+
+
+_MAX_BYTES = 1 << 24
+_MAX_DEPTH = 16
+_MAX_NAME_BYTES = 255  # of most file systems
 
 
 @dataclass(frozen=True)
@@ -142,6 +150,8 @@ def _read_outputs(
             elif key == "planes":
                 if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
                     complain(key, f".planes: must be a list of names; got {_shown(value)}")
+                elif len(set(value)) < len(value):
+                    complain(key, f".planes: a name is there twice; got {_shown(value)}")
             elif not isinstance(value, str):
                 complain(key, f".{key}: must be a string; got {_shown(value)}")
         for key in ("after", "path"):
@@ -167,11 +177,17 @@ def _read_outputs(
                 complain("path", f".path: only {{stem}} is replaced; got {_shown(path)}")
             elif Path(path).is_absolute() or ".." in Path(path).parts:
                 complain("path", f".path: must stay in the output folder; got {_shown(path)}")
+            elif not path.isprintable():
+                complain("path", f".path: must not hold control characters; got {_shown(path)}")
+            elif any(part.startswith(".") for part in Path(path).parts):
+                complain("path", f".path: no part may begin with a dot; got {_shown(path)}")
+            elif any(len(os.fsencode(part)) > _MAX_NAME_BYTES for part in Path(path).parts):
+                complain("path", f".path: a name is longer than {_MAX_NAME_BYTES} bytes")
             if name is not None and isinstance(after, str) and after != "find_clusters":
                 complain("after", f".after: {name} come from find_clusters; got {_shown(after)}")
         if len(problems) == found:
             outputs.append(OutputConfig(**{**table, "table": name}))
-    paths = [output.path for output in outputs]
+    paths = [str(Path(output.path)) for output in outputs]
     for number, path in enumerate(paths):
         if path in paths[:number]:
             problems.append(
@@ -218,6 +234,41 @@ def _override(tables: dict[str, Any], override: str, lines: _Lines, problems: li
         stage[key] = value
 
 
+def _read_text(path: Path, name: str) -> str:
+    try:
+        # Without O_NONBLOCK a FIFO would wait for a writer.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _core.IoError(f"{name}: must be a regular file")
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        if isinstance(error, _core.Error):
+            raise
+        raise _core.IoError(f"{name}: cannot read: {error.strerror}") from None
+    if len(content) > _MAX_BYTES:
+        raise _core.ConfigError(f"{name}: a config has at most {_MAX_BYTES} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _core.ConfigError(f"{name}: not UTF-8 text at byte {error.start}") from None
+
+
+def _check_values(value: Any, name: str, place: str = "", depth: int = 0) -> None:
+    """Refuse what TOML can say but no parameter means."""
+    if depth > _MAX_DEPTH:
+        raise _core.ConfigError(f"{name}: {place[:80]}: nested too deeply")
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_values(inner, name, f"{place}.{key}".lstrip("."), depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for number, inner in enumerate(value):
+            _check_values(inner, name, f"{place}[{number}]", depth + 1)
+    elif isinstance(value, (datetime.date, datetime.time)):
+        raise _core.ConfigError(f"{name}: {place}: no parameter is a date; got {value}")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise _core.ConfigError(f"{name}: {place}: must fit 64 bits; got {value:.3e}")
+
+
 def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
     """Read and check a config.
 
@@ -250,18 +301,16 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
             text = source
         else:
             name = str(source)
-            try:
-                text = Path(source).read_text(encoding="utf-8")
-            except OSError as error:
-                raise _core.IoError(f"{name}: cannot read: {error.strerror}") from None
-            except UnicodeDecodeError as error:
-                raise _core.ConfigError(f"{name}: not UTF-8 text at byte {error.start}") from None
+            text = _read_text(Path(source), name)
         try:
             tables = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except RecursionError:
+            raise _core.ConfigError(f"{name}: nested too deeply") from None
+        except ValueError as error:  # of a number too long to read, too
             raise _core.ConfigError(f"{name}: not TOML: {error}") from None
     lines = _Lines(name, text)
     problems: list[str] = []
+    _check_values(tables, name)
     known = ["input", "stage", "output"]
     problems += [
         f"{lines.place(key)}no table {_known(key, known)}" for key in tables if key not in known

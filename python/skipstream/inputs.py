@@ -165,6 +165,8 @@ def wrong_input(name: str, value: Any) -> str:
     if name == "keywords":
         if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
             return "must be a table of header keywords"
+        if wrong := [v for v in value.values() if not v.isascii() or not v.isprintable()]:
+            return f"{wrong[0]!r} is no header keyword"
         unknown = [role for role in value if role not in KEYWORDS]
         return f"no role {unknown[0]!r}; known: {', '.join(KEYWORDS)}" if unknown else ""
     if name == "amplifiers":
