@@ -14,14 +14,20 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import skipstream as sk
 from skipstream import _core
-from skipstream.ledger import Ledger
+from skipstream.cli import main
+from skipstream.ledger import Ledger, finished
 from skipstream.workers import Died, run_jobs
 
 sys.path.insert(0, str(Path(__file__).parent))
 from dying import die_once
+
+NIGHTLY = bool(os.environ.get("SKIPSTREAM_NIGHTLY"))
 
 CONFIG = """
 [input]
@@ -137,6 +143,64 @@ def test_a_journal_that_was_cut_off_still_counts(inputs: Path, tmp_path: Path) -
         assert balanced(tmp_path)["done"] == 2
     for line in journal.read_bytes().splitlines()[-4:]:
         json.loads(line)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+EVENTS = ["begin_run", "take", "image", "file", "end_run", "x"]
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the journal of three files, of which the second was cut off."""
+    folder = tmp_path_factory.mktemp("journal")
+    paths = [folder / f"raw{number}.fits" for number in range(3)]
+    for path in paths:
+        fits.PrimaryHDU(np.ones((9, 400), "i2")).writeto(path)
+    os.truncate(paths[1], 2880 + 2000)
+    config = sk.load_config({"input": {"n_skips": 4}, "stage": [{"kind": "compress_skips"}]})
+    list(sk.run(config, paths, output=folder / "out"))
+    return folder / "out"
+
+
+@given(data=st.data())
+@settings(max_examples=2000 if NIGHTLY else 150, deadline=None)
+def test_a_journal_of_anything_is_read_and_adds_up(journal: Path, data: st.DataObject) -> None:
+    whole = (journal / "run.jsonl").read_bytes()
+    original = whole.splitlines()
+    lines = list(original)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(lines)))
+        kind = data.draw(st.sampled_from(["bytes", "json", "change", "drop", "flip"]))
+        entry = json.loads(original[min(at, len(original) - 1)])
+        if kind == "bytes":
+            lines.insert(at, data.draw(st.binary(max_size=30)))
+        elif kind == "json":
+            lines.insert(at, json.dumps(data.draw(JSON)).encode())
+        elif kind == "change":
+            key = data.draw(st.sampled_from([*entry, "event", "path", "status", "files"]))
+            entry[key] = data.draw(JSON | st.sampled_from(EVENTS))
+            lines.insert(at, json.dumps(entry).encode())
+        elif kind == "drop":
+            lines = lines[:at] + lines[at + 1 :]
+        elif at < len(lines) and lines[at]:
+            changed = bytearray(lines[at])
+            changed[data.draw(st.integers(0, len(changed) - 1))] ^= 1 << data.draw(
+                st.integers(0, 7)
+            )
+            lines[at] = bytes(changed)
+    try:
+        (journal / "run.jsonl").write_bytes(b"\n".join(lines))
+        balanced(journal)
+        finished(journal, "any")
+        told = CliRunner().invoke(main, ["status", str(journal)])
+        assert told.exit_code == 0, told.exception
+        assert all(c == "\n" or c.isprintable() for c in told.output)
+    finally:
+        (journal / "run.jsonl").write_bytes(whole)
 
 
 def test_a_memory_limit_is_obeyed_or_refused(inputs: Path, tmp_path: Path) -> None:

@@ -103,7 +103,8 @@ def _hdus(images: Sequence[Image], cards: Sequence[list[str]], path: Path) -> No
     writer.add([])
     for number, (image, own) in enumerate(zip(images, cards, strict=True), 1):
         for skip in range(image.shape[2]):
-            name = card("EXTNAME", f"AMP{number}") + card("SAMPLE", skip, "number of the sample")
+            name = card("EXTNAME", f"AMP{number}") + card("EXTVER", skip + 1)
+            name += card("SAMPLE", skip, "number of the sample")
             out = writer.add([*own, *name], image.dtype, image.shape[:2])
             for rows in _blocks(image):
                 out[rows] = image[rows, :, skip]

@@ -9,7 +9,17 @@ import numpy as np
 
 from . import _core
 
-__all__ = ["BLOCK", "card", "comment_cards", "header", "n_blocks", "with_checksum", "word_sum"]
+__all__ = [
+    "BLOCK",
+    "LONG_STRINGS",
+    "card",
+    "comment_cards",
+    "header",
+    "long_strings",
+    "n_blocks",
+    "with_checksum",
+    "word_sum",
+]
 
 BLOCK = 2880
 _WIDTH = 80
@@ -61,6 +71,15 @@ def card(keyword: str, value: Value, comment: str = "") -> list[str]:
     if comment and len(cards[-1]) < _WIDTH - 4:
         cards[-1] = f"{cards[-1]:<30} / {ascii_text(comment)}"[:_WIDTH].rstrip()
     return [f"{line:<{_WIDTH}}" for line in cards]
+
+
+#: Tells readers that know no CONTINUE cards what they are.
+LONG_STRINGS = card("LONGSTRN", "OGIP 1.0", "long strings go on in CONTINUE cards")
+
+
+def long_strings(cards: Sequence[str]) -> list[str]:
+    """The card LONGSTRN, where it is needed."""
+    return LONG_STRINGS if any(line.startswith("CONTINUE") for line in cards) else []
 
 
 def _parts(text: str, width: int) -> Iterator[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from .cards import BLOCK, card, n_blocks, with_checksum, word_sum
+from .cards import BLOCK, card, long_strings, n_blocks, with_checksum, word_sum
 from .outputs import carried_cards, whole_file
 
 __all__ = ["combine_amplifiers"]
@@ -128,6 +128,7 @@ def _write(
     unit = {c[0]: c[1] for c in first.cards}.get("BUNIT", "")
     head = [*card("SIMPLE", True), *card("BITPIX", 8), *card("NAXIS", 0), *card("EXTEND", True)]
     head += carried_cards(primary)
+    head += long_strings(head)
     for number, (weight, shift) in enumerate(zip(weights / weights.sum(), shifts, strict=True), 1):
         head += card(f"WEIGHT{number}", float(weight), "of this amplifier in the mean")
         head += card(f"SHIFT{number}", shift, "[pixel] that it reads later")

@@ -38,6 +38,34 @@ def reason_of(error: BaseException) -> str:
     return next((code for kind, code in _REASONS if isinstance(error, kind)), "internal")
 
 
+def _texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+def _is_sound(entry: Any) -> bool:
+    """Whether an entry has what its event needs: anybody may have changed the file."""
+    if not isinstance(entry, dict):
+        return False
+    event, status = entry.get("event"), entry.get("status")
+    if event == "begin_run":
+        return _texts(entry.get("files"))
+    if event == "end_run":
+        return True
+    if event not in ("take", "image", "file") or not isinstance(entry.get("path"), str):
+        return False
+    if event != "file" or status == "skipped":
+        return True
+    if status == "done":
+        outputs = entry.get("outputs")
+        return (
+            isinstance(outputs, dict)
+            and all(isinstance(size, int) for size in outputs.values())
+            and _texts(entry.get("amplifiers"))
+            and "input" in entry
+        )
+    return status in ("failed", "partial") and isinstance(entry.get("message"), str)
+
+
 class Ledger:
     """Appends to the journal of a folder."""
 
@@ -76,9 +104,9 @@ class Ledger:
             for line in file:
                 try:
                     entry = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue  # the line that a crash cut off
-                if isinstance(entry, dict):
+                if _is_sound(entry):
                     yield entry
 
     def counts(self) -> dict[str, Any]:
@@ -90,14 +118,12 @@ class Ledger:
             ``seen`` is the sum of ``done``, ``partial``, ``refused``, ``waiting`` and ``in_hand``;
             ``open`` tells whether the run ended by itself.
         """
-        seen: list[str] = []
         state: dict[str, str] = {}
         is_open = False
         for entry in self.entries():
             event = entry.get("event")
             if event == "begin_run":
-                seen = list(entry["files"])
-                state = dict.fromkeys(seen, "waiting")
+                state = dict.fromkeys(entry["files"], "waiting")
                 is_open = True
             elif event == "end_run":
                 is_open = False
@@ -109,7 +135,7 @@ class Ledger:
                     state[entry["path"]] = status.get(entry["status"], entry["status"])
         names = ("done", "partial", "refused", "waiting", "in_hand")
         values = list(state.values())
-        return {"seen": len(seen), **{n: values.count(n) for n in names}, "open": is_open}
+        return {"seen": len(values), **{n: values.count(n) for n in names}, "open": is_open}
 
 
 def finished(folder: Path, digest: str) -> dict[str, dict[str, Any]]:
@@ -144,7 +170,7 @@ def locked_folder(folder: Path, outputs: Iterable[Path]) -> Iterator[None]:
         The folder cannot be written.
     """
     try:
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise _core.IoError(f"{folder}: cannot write: {error.strerror}") from None
     try:

@@ -18,7 +18,16 @@ from numpy import char  # now: not while a run has files in hand
 from numpy.typing import NDArray
 
 from . import _core
-from .cards import BLOCK, card, comment_cards, n_blocks, with_checksum, word_sum
+from .cards import (
+    BLOCK,
+    LONG_STRINGS,
+    card,
+    comment_cards,
+    long_strings,
+    n_blocks,
+    with_checksum,
+    word_sum,
+)
 from .config import Config, OutputConfig
 from .layout import FileLayout, ImageLayout
 from .ledger import PART
@@ -76,13 +85,14 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def carried_cards(hdu: _core.FitsHdu) -> list[str]:
-    """Cards of the acquisition, as they stand in the input; without those of its data unit."""
+    """Cards of the acquisition that have a value, as they stand; without those of its data unit."""
     carried: list[str] = []
     seen: set[str] = set()
     wanted = False
     for keyword, raw in zip((c[0] for c in hdu.cards), hdu.raw_cards, strict=True):
         if keyword != "CONTINUE":
-            wanted = not (_NOT_CARRIED.match(keyword) or keyword in seen or raw[8:10] != "= ")
+            has_value = raw[8:10] == "= " and raw[10:].partition("/")[0].strip() != ""
+            wanted = has_value and not (_NOT_CARRIED.match(keyword) or keyword in seen)
             seen.add(keyword)
         if wanted:
             carried.append(raw)
@@ -128,6 +138,7 @@ _PRIMARY = [
     *card("BITPIX", 8),
     *card("NAXIS", 0),
     *card("EXTEND", True),
+    *LONG_STRINGS,
 ]
 
 
@@ -197,6 +208,7 @@ class PlaneFile:
                 for bit, word, doc in _core.mask_names():
                     cards += card(word[:8], bit, doc)
             cards += carried + self._history
+            cards += long_strings(cards)
             blocks = n_blocks(len(cards) + len(_FINDING_KEYWORDS) + 2)
             hdu = self._writer.add_image(blocks * BLOCK, dtype, image.n_rows, image.n_cols)
             self._headers.append((hdu, blocks, cards))
@@ -278,6 +290,7 @@ def _write_fits(
         *cards,
         *header_cards,
     ]
+    cards += long_strings(cards)
     blocks = n_blocks(len(cards) + 2)
     datasum = 0
     with path.open("xb") as file:

@@ -330,7 +330,8 @@ def _skipped(
     path: Path, parts: Sequence[Path], done: Mapping[str, dict[str, Any]]
 ) -> list[ImageResult]:
     entry = done.get(str(path.absolute()))
-    if entry is None or entry["input"] != _identity(parts):
+    identity = _identity(parts)
+    if entry is None or identity is None or entry["input"] != identity:
         return []
     outputs = tuple(Path(name) for name in entry["outputs"])
     if not all(o.exists() and o.stat().st_size == entry["outputs"][str(o)] for o in outputs):
