@@ -7,6 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import fitsio
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -53,8 +54,7 @@ def test_an_integer_that_is_none(value: str, tmp_path: Path) -> None:
 def test_bytes_behind_the_last_hdu(tmp_path: Path) -> None:
     path = written(tmp_path, GOOD + b"abc" * 960)
     assert "does not begin with" in ours(path).message
-    with fits.open(path) as hdus:
-        assert np.array_equal(hdus[0].data, PIXELS)
+    assert np.array_equal(fitsio.read(str(path)), PIXELS)
 
 
 def test_fewer_bytes_than_promised(tmp_path: Path) -> None:
