@@ -21,8 +21,15 @@ from .stages import *  # noqa: F403  (their names come from the core)
 from .stages import __all__ as _stage_classes
 
 if TYPE_CHECKING:
+    from .charge import (
+        dark_current_rate,
+        fit_calibration,
+        fit_dark_current,
+        fit_dark_current_slices,
+    )
     from .combine import combine_amplifiers
     from .config import Config, OutputConfig, init_config, load_config
+    from .fitting import FitResult, Histogram
     from .inputs import InputConfig
     from .layout import FileLayout, ImageLayout, read_layout
     from .running import ImageResult, run
@@ -33,7 +40,9 @@ __all__ = [
     "ConfigError",
     "Error",
     "FileLayout",
+    "FitResult",
     "FitsError",
+    "Histogram",
     "ImageInfo",
     "ImageLayout",
     "ImageResult",
@@ -48,7 +57,11 @@ __all__ = [
     "__version__",
     "combine_amplifiers",
     "compress_skips",
+    "dark_current_rate",
     "find_clusters",
+    "fit_calibration",
+    "fit_dark_current",
+    "fit_dark_current_slices",
     "init_config",
     "load_config",
     "read_layout",
@@ -61,6 +74,11 @@ _LAZY = {
     "InputConfig": "inputs",
     **dict.fromkeys(["FileLayout", "ImageLayout", "read_layout"], "layout"),
     **dict.fromkeys(["ImageResult", "run"], "running"),
+    **dict.fromkeys(
+        ["dark_current_rate", "fit_calibration", "fit_dark_current", "fit_dark_current_slices"],
+        "charge",
+    ),
+    **dict.fromkeys(["FitResult", "Histogram"], "fitting"),
     "combine_amplifiers": "combine",
     "Truth": "simulate",
 }

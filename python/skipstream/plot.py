@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from .fitting import FitResult
     from .simulate import Truth
 
 __all__ = [
     "match_clusters",
     "plot_charge_distribution",
     "plot_clusters",
+    "plot_fit",
     "plot_image",
     "plot_pedestal",
     "plot_recovered_charge",
@@ -70,6 +72,10 @@ def _image_of(image: Result | ArrayLike) -> NDArray[np.float64]:
     if array.ndim != 2:
         raise ValueError(f"plot: image must be (n_rows, n_cols); got shape {array.shape}")
     return array
+
+
+def _unit_text(unit: str) -> str:
+    return "/".join(_UNIT_TEXT.get(part, part) for part in unit.split("/"))
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -330,6 +336,62 @@ def plot_charge_distribution(
         title=title,
     )
     ax.legend(loc="upper right")
+    return ax
+
+
+def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
+    """Draw the histogram of a fit, its expected counts, and their residuals below.
+
+    Parameters
+    ----------
+    result
+        A fit with data, such as that of `skipstream.fit_dark_current`.
+    ax
+        Axes for the histogram; the residuals take a strip off its lower end.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The histogram's.
+
+    Raises
+    ------
+    ValueError
+        The result has no histogram.
+    """
+    if result.data is None:
+        raise ValueError(f"plot: {result.name} has no histogram")
+    data, ax = result.data, _axes(ax)
+    unit = _unit_text(data.unit)
+    ax.stairs(data.counts, data.edges, fill=True, color=SKY, alpha=0.55)
+    ax.stairs(data.counts, data.edges, color=BLUE, lw=0.7, label=f"{result.n_values} pixels")
+    ax.set_ylim(0.5, 5 * max(1, data.counts.max()))
+    ax.set_yscale("log")
+    ax.set(xlim=(data.edges[0], data.edges[-1]), title=result.name)
+    ax.set_ylabel(f"pixels per {data.edges[1] - data.edges[0]:.2g} {unit}".rstrip())
+    if result.model is None:
+        ax.text(0.98, 0.95, f"{result.status}\n{result.reason}", transform=ax.transAxes,
+                ha="right", va="top", color=VERMILLION, wrap=True)  # fmt: skip
+        ax.set_xlabel(f"pixel value ({unit})")
+        return ax
+    ax.stairs(result.model, data.edges, color=VERMILLION, lw=1.3, baseline=None, label="fit")
+    shown = [
+        f"{name.replace('_', ' ')} {value:.4g} \N{PLUS-MINUS SIGN} {result.errors[name]:.1g} "
+        f"{_unit_text(result.units[name])}"
+        for name, value in result.values.items()
+        if math.isfinite(value)
+    ]
+    if result.n_dof > 0:
+        shown.append(f"$\\chi^2$/dof = {result.chi2:.0f}/{result.n_dof}")
+    ax.legend(loc="upper right", title="\n".join(shown), title_fontsize=7.5, alignment="left")
+    ax.tick_params(labelbottom=False)
+    below = ax.inset_axes((0.0, -0.32, 1.0, 0.26), sharex=ax)
+    scale = np.sqrt(np.maximum(result.model, 1.0))
+    pulls = (data.counts - result.model) / scale
+    below.axhline(0, color=GREY, lw=0.8)
+    below.plot(data.centres, pulls, ".", ms=2.5, color=BLUE)
+    reach = max(4.0, min(10.0, float(np.max(np.abs(pulls), initial=0)) * 1.1))
+    below.set(ylim=(-reach, reach), xlabel=f"pixel value ({unit})", ylabel="residual (\u03c3)")
     return ax
 
 

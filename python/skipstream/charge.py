@@ -1,0 +1,544 @@
+"""Single-electron physics from the distribution of pixel charges: gain, noise, dark current."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _core
+from .fitting import FitResult, Floats, Histogram, failed, fit_histogram, goodness, histogram_of
+
+__all__ = ["dark_current_rate", "fit_calibration", "fit_dark_current", "fit_dark_current_slices"]
+
+_SECONDS_PER_DAY = 86_400.0
+_MAX_PEAKS = 80
+_N_STARTS = 4
+
+
+def _usable(pixels: ArrayLike, mask: ArrayLike | None) -> Floats:
+    values = np.asarray(pixels, dtype=np.float64)
+    keep = np.isfinite(values)
+    if mask is not None:
+        bits = np.asarray(mask)
+        if bits.shape != values.shape:
+            raise _core.ConfigError(
+                f"mask must have the shape {values.shape} of the pixels; got {bits.shape}"
+            )
+        keep &= bits == 0
+    return values[keep]
+
+
+def lowest_peak(values: Floats) -> tuple[float, float]:
+    """Position and width of the lowest peak, mostly that of empty pixels.
+
+    Peaks are sought in a smooth density, whose bandwidth is the shortest stretch that holds a
+    tenth of the pixels; a peak counts where it has at least 1 % of the highest one and stands out
+    of its own noise. The width is where its left flank falls to ``exp(-1/2)``: no charge reaches
+    there.
+    """
+    ordered = np.sort(values)
+    tenth = max(2, len(ordered) // 10)
+    band = float(np.min(ordered[tenth:] - ordered[:-tenth]))
+    if not band > 0:
+        return float(ordered[0]), math.nan
+    step = band / 4
+    low, high = np.quantile(ordered, [5e-4, 0.9995])
+    low, high = low - 4 * band, min(high, low + 4000 * band) + 4 * band
+    counts, edges = np.histogram(ordered, max(8, int((high - low) / step)), (low, high))
+    step = edges[1] - edges[0]
+    x = np.arange(-16, 17) * step
+    kernel = np.exp(-0.5 * (x / band) ** 2)
+    density = np.convolve(counts, kernel / kernel.sum(), mode="same")
+    noise = np.sqrt(density * np.sum((kernel / kernel.sum()) ** 2))
+    centres = (edges[1:] + edges[:-1]) / 2
+    top = 0  # the highest place since the last valley
+    for i in range(1, len(density)):
+        if density[i] > density[top]:
+            top = i
+        clear = density[top] - density[i] > max(0.1 * density[top], 5 * noise[top])
+        if clear and density[top] > 0.01 * density.max():
+            break
+        if clear:
+            top = i
+    left = top
+    while left > 0 and density[left] > math.exp(-0.5) * density[top]:
+        left -= 1
+    fall = density[left + 1] - density[left]
+    at = centres[left] + step * (math.exp(-0.5) * density[top] - density[left]) / fall
+    return float(centres[top]), math.sqrt(max((centres[top] - at) ** 2 - band**2, band**2 / 4))
+
+
+def _expected(
+    edges: Floats, n: float, offset: float, noise: float, rate: float, gain: float, n_peaks: int
+) -> Floats:
+    """Counts of a Poisson number of electrons, blurred by Gaussian noise."""
+    from scipy.special import gammaln, ndtr
+
+    k = np.arange(n_peaks)
+    weights = np.exp(k * math.log(max(rate, 1e-300)) - rate - gammaln(k + 1))
+    below = ndtr((edges[:, None] - offset - gain * k) / noise)
+    return np.asarray(n * (np.diff(below, axis=0) @ weights))
+
+
+def _periods(data: Histogram, shortest: float) -> Floats:
+    """Distances at which the counts repeat: the largest summits of their Fourier transform."""
+    length = data.edges[-1] - data.edges[0]
+    frequency = np.arange(1.5 / length, 1 / shortest, 0.2 / length)
+    if len(frequency) < 3:
+        return np.empty(0)
+    size = np.abs(np.exp(2j * np.pi * frequency[:, None] * data.centres) @ data.counts)
+    summit = np.flatnonzero((size[1:-1] > size[:-2]) & (size[1:-1] > size[2:])) + 1
+    return np.asarray(1 / frequency[summit[np.argsort(size[summit])[-6:]]])
+
+
+def _starting_points(
+    data: Histogram, values: Floats, peak: float, noise: float, gain: float | None
+) -> list[dict[str, float]]:
+    """The best of a grid over gain, rate and the number of electrons of the lowest peak."""
+    top = float(data.edges[-1]) - peak
+    gains = [gain] if gain else [*np.geomspace(1.2 * noise, max(2.5 * noise, top), 70),
+                                 *_periods(data, 1.2 * noise)]  # fmt: skip
+    mean = float(values.mean())
+    found = []
+    for g in gains:
+        for electrons in range(1 + min(12, int((peak - data.edges[0]) / g))):
+            offset = peak - electrons * g
+            rates = {max((mean - offset) / g, 1e-4) * f for f in (0.3, 0.7, 1.0, 1.3)}
+            if electrons == 0:
+                rates.update(np.geomspace(1e-4, 3, 6))
+            n_peaks = min(_MAX_PEAKS, int((data.edges[-1] - offset) / g) + 3)
+            for rate in rates:
+                model = _expected(data.edges, len(values), offset, noise, rate, g, n_peaks)
+                # One scale for all: only the shape counts here.
+                model *= data.counts.sum() / max(model.sum(), 1e-300)
+                cost = -np.sum(data.counts * np.log(np.maximum(model, 1e-12)))
+                found.append((float(cost), float(g), float(rate), offset))
+    found.sort()
+    starts: list[dict[str, float]] = []
+    for _, g, rate, offset in found:
+        known = [s for s in starts if abs(math.log(g / s["gain"])) < 0.15]
+        if all(abs(offset - s["offset"]) > g / 2 for s in known):
+            starts.append({"n": float(len(values)), "offset": offset, "noise": noise,
+                           "rate": rate, "gain": g})  # fmt: skip
+        if len(starts) == _N_STARTS:
+            break
+    return starts
+
+
+def _fit_range(
+    values: Floats, low: float, high: float, width: float, unit: str,
+    starts: Sequence[dict[str, float]], is_held: bool,
+) -> tuple[Any, float, Histogram, Floats] | str:  # fmt: skip
+    """Fit the pixels between two values; the best of all starts."""
+    data = histogram_of(values, low, high, width, unit)
+
+    def model(n: float, offset: float, noise: float, rate: float, gain: float) -> Floats:
+        n_peaks = min(_MAX_PEAKS, int((high + 5 * noise - offset) / gain) + 2)
+        return _expected(data.edges, n, offset, noise, rate, gain, max(n_peaks, 1))
+
+    noise = starts[0]["noise"]
+    limits = {"n": (0, None), "noise": (noise / 20, noise * 20), "rate": (0, 50),
+              "gain": (noise / 5, None), "offset": (low - (high - low), high)}  # fmt: skip
+    fitted = fit_histogram(data, model, starts, limits, ["gain"] if is_held else [])
+    if isinstance(fitted, str):
+        return fitted
+    minuit, chi2 = fitted
+    return minuit, chi2, data, model(*minuit.values)
+
+
+def _dark_current_units(unit: str) -> dict[str, str]:
+    return {
+        "gain": f"{unit}/electron",
+        "noise": unit,
+        "noise_electron": "electron",
+        "offset": unit,
+        "dark_current": "electron/pixel",
+    }
+
+
+def fit_dark_current(
+    pixels: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    gain: float | None = None,
+    n_peaks: int | None = None,
+    bin_width: float | None = None,
+    unit: str = "adu",
+) -> FitResult:
+    """Fit Poisson-distributed charge with Gaussian noise to the distribution of pixel values.
+
+    The expected counts of a bin are ``N sum_n P(n; lambda) [Phi(b_n) - Phi(a_n)]``, where P is the
+    Poisson probability of n electrons and the Gaussian integral goes over the bin, with peaks at
+    ``offset + gain n``. The likelihood is binned and extended (Poisson), and minimised by iminuit
+    from starting points that are sought on a grid over the whole range of gains: none is asked for.
+
+    Parameters
+    ----------
+    pixels
+        Any shape, pedestal subtracted or not; NaN is left out.
+    mask
+        Of the same shape: pixels where it is not 0 are left out.
+    gain
+        ADU per electron, held; default: fitted, which needs pixels with an electron.
+    n_peaks
+        Charges from 0 to ``n_peaks - 1`` electrons take part; pixels with more are left out.
+        Default: 5, or as many as the rate asks for.
+    bin_width
+        Default: a fifth of the noise.
+    unit
+        Of the pixels.
+
+    Returns
+    -------
+    FitResult
+        ``gain`` (unit/electron), ``noise`` (unit), ``noise_electron`` (electron), ``offset``
+        (unit), ``dark_current`` (electron/pixel), with the histogram. Failed, with the reason,
+        where there are fewer than 100 pixels, or no electron is seen and `gain` is not given.
+
+    Raises
+    ------
+    ConfigError
+        A parameter is impossible, or the shapes differ.
+    """
+    if n_peaks is not None and n_peaks < 2:
+        raise _core.ConfigError(f"fit_dark_current.n_peaks: must be at least 2; got {n_peaks}")
+    if gain is not None and not gain > 0:
+        raise _core.ConfigError(f"fit_dark_current.gain: must be above 0; got {gain}")
+    name, units = "dark current", _dark_current_units(unit)
+    values = _usable(pixels, mask)
+    if len(values) < 100:
+        return failed(name, units, f"needs at least 100 pixels; got {len(values)}", n=len(values))
+    peak, noise = lowest_peak(values)
+    if not noise > 0:
+        return failed(name, units, "the pixels of the lowest peak have no width", n=len(values))
+    # Before the gain is known: all that may be the bulk, and single electrons behind it.
+    # A tenth of the pixels may belong to tracks.
+    fewest, half, most = np.quantile(values, [5e-4, 0.5, 0.9])
+    low = max(min(peak - 5 * noise, float(fewest) - 2 * noise), peak - 60 * noise)
+    high = max(peak + 15 * noise, float(half + 2.5 * (most - half)) + 3 * noise)
+    high = min(high, max(float(values.max()), peak + 6 * noise) + noise, peak + 500 * noise)
+    coarse = histogram_of(values, low, high, noise / 3, unit)
+    inside = values[(values > low) & (values < high)]
+    starts = _starting_points(coarse, inside, peak, noise, gain)
+    rough = _fit_range(values, low, high, noise / 3, unit, starts, gain is not None)
+    if isinstance(rough, str):
+        return failed(name, units, rough, coarse, len(values))
+    start = dict(zip(starts[0], rough[0].values, strict=True))
+    if start["rate"] > 0.8:  # the peak of no electron may be another one than it seems
+        moved = [
+            {**start, "offset": start["offset"] - k * start["gain"], "rate": start["rate"] + k}
+            for k in (-1, 0, 1, 2)
+            if start["rate"] + k > 0
+        ]
+        again = _fit_range(values, low, high, noise / 3, unit, moved, gain is not None)
+        if not isinstance(again, str) and again[1] < rough[1]:
+            start = dict(zip(moved[0], again[0].values, strict=True))
+    rate = start["rate"]
+    n_shown = n_peaks or max(5, math.ceil(rate + 5 * math.sqrt(rate)) + 1)
+    low = start["offset"] - 5 * start["noise"]
+    high = start["offset"] + start["gain"] * (n_shown - 0.5)
+    final = _fit_range(
+        values, low, high, bin_width or start["noise"] / 5, unit, [start], gain is not None
+    )
+    if isinstance(final, str):
+        return failed(name, units, final, coarse, len(values))
+    minuit, chi2, data, expected = final
+    n_dof = len(data.counts) - minuit.nfit
+    v, e = minuit.values, minuit.errors
+    if gain is None and (not v["rate"] > 4 * e["rate"] or not v["gain"] > 4 * e["gain"]):
+        return failed(
+            name, units, "no single-electron peak stands out; give the gain", data, len(values)
+        )
+    covariance = minuit.covariance
+    noise_electron = v["noise"] / v["gain"]
+    relative = (e["noise"] / v["noise"]) ** 2 + (e["gain"] / v["gain"]) ** 2 * (gain is None)
+    if gain is None and covariance is not None:
+        relative -= 2 * covariance["noise", "gain"] / (v["noise"] * v["gain"])
+    notes = ("the gain was held",) if gain else ()
+    return FitResult(
+        name,
+        {"gain": v["gain"], "noise": v["noise"], "noise_electron": noise_electron,
+         "offset": v["offset"], "dark_current": v["rate"]},
+        {"gain": 0.0 if gain else e["gain"], "noise": e["noise"],
+         "noise_electron": noise_electron * math.sqrt(max(relative, 0.0)), "offset": e["offset"],
+         "dark_current": e["rate"]},
+        units,
+        chi2=chi2,
+        n_dof=n_dof,
+        p_value=goodness(chi2, n_dof),
+        n_values=int(data.counts.sum()),
+        data=data,
+        model=expected,
+        notes=notes,
+    )  # fmt: skip
+
+
+def dark_current_rate(
+    electrons: float,
+    *,
+    exposure_s: float,
+    read_s: float = 0.0,
+    serial_binning: int = 1,
+    parallel_binning: int = 1,
+) -> float:
+    """Dark current in electron/pixel/day from electrons per (binned) pixel and image.
+
+    ``electrons / binning * 86400 / (exposure + read / 2)``: a pixel waits half of the readout on
+    average.
+
+    Raises
+    ------
+    ConfigError
+        The time is not above 0.
+    """
+    time = exposure_s + read_s / 2
+    if not time > 0:
+        raise _core.ConfigError(f"dark_current_rate: the time must be above 0 s; got {time}")
+    return electrons / (serial_binning * parallel_binning) * _SECONDS_PER_DAY / time
+
+
+def fit_dark_current_slices(
+    pixels: ArrayLike,
+    *,
+    axis: int = 0,
+    step: int = 10,
+    mask: ArrayLike | None = None,
+    gain: float | None = None,
+    **parameters: Any,
+) -> tuple[list[FitResult], FitResult]:
+    """Dark current in bands of rows or columns, and the line through it.
+
+    Charge from the readout grows with the rows that were read before, that of the exposure does
+    not: the line's value at row 0 is the exposure's part, its slope the readout's.
+
+    Parameters
+    ----------
+    pixels
+        ``(n_rows, n_cols)``.
+    axis, step
+        0: bands of `step` rows; 1: of columns.
+    mask
+        As for `fit_dark_current`.
+    gain
+        Default: fitted once, to the whole image; in the bands it is held.
+    **parameters
+        Of `fit_dark_current`.
+
+    Returns
+    -------
+    tuple
+        A result per band, and ``constant`` (electron/pixel) and ``slope`` (electron/pixel/row) of
+        a line through those that are ok, weighted by their errors.
+
+    Raises
+    ------
+    ConfigError
+        The image is not two-dimensional, or a parameter is impossible.
+    """
+    image = np.asarray(pixels, dtype=np.float64)
+    if image.ndim != 2 or axis not in (0, 1) or step < 1:
+        raise _core.ConfigError(
+            "fit_dark_current_slices: needs (n_rows, n_cols), axis 0 or 1 and a step of at least "
+            f"1; got shape {image.shape}, axis {axis}, step {step}"
+        )
+    along = "row" if axis == 0 else "column"
+    units = {"constant": "electron/pixel", "slope": f"electron/pixel/{along}"}
+    if gain is None:
+        whole = fit_dark_current(image, mask=mask, **parameters)
+        if whole.status != "ok":
+            return [], failed(f"dark current by {along}", units, whole.reason)
+        gain = whole["gain"]
+    bits = None if mask is None else np.asarray(mask)
+    bands, centres = [], []
+    for begin in range(0, image.shape[axis], step):
+        part = slice(begin, begin + step)
+        index = (part, slice(None)) if axis == 0 else (slice(None), part)
+        band = fit_dark_current(
+            image[index], mask=None if bits is None else bits[index], gain=gain, **parameters
+        )
+        bands.append(band)
+        centres.append((begin + min(begin + step, image.shape[axis]) - 1) / 2)
+    good = [i for i, band in enumerate(bands) if band.status == "ok"]
+    if len(good) < 2:
+        return bands, failed(f"dark current by {along}", units, "needs two bands that are ok")
+    line = _line(
+        np.array([centres[i] for i in good]),
+        np.array([bands[i]["dark_current"] for i in good]),
+        np.diag([bands[i].errors["dark_current"] ** 2 for i in good]),
+    )
+    return bands, FitResult(
+        f"dark current by {along}",
+        dict(zip(units, line[0], strict=True)),
+        dict(zip(units, line[1], strict=True)),
+        units,
+        chi2=line[2],
+        n_dof=len(good) - 2,
+        p_value=goodness(line[2], len(good) - 2),
+        n_values=len(good),
+    )
+
+
+def _line(x: Floats, y: Floats, covariance: Floats) -> tuple[list[float], list[float], float]:
+    """Constant and slope of a line through correlated values, their errors, and chi-square."""
+    weight = np.linalg.inv(covariance)
+    design = np.stack([np.ones_like(x), x], axis=1)
+    covariance_of_line = np.linalg.inv(design.T @ weight @ design)
+    values = covariance_of_line @ (design.T @ weight @ y)
+    left = y - design @ values
+    errors = np.sqrt(np.diag(covariance_of_line))
+    return list(map(float, values)), list(map(float, errors)), float(left @ weight @ left)
+
+
+def _mixture(
+    centres: Floats, counts: Floats, starts: Floats, sigma: float
+) -> tuple[Floats, Floats, float, Floats]:
+    """Gaussians of one width, by EM on a histogram: means, counts, width, covariance.
+
+    The last one stays in its place: it takes what reaches in from behind the range. The covariance
+    is that of the other means and of the width, from the observed information.
+    """
+    means = starts.copy()
+    reach = (starts[-1] - starts[0]) / (len(starts) - 1) / 3
+    sizes = np.ones(len(means))
+    for _ in range(500):
+        density = sizes * np.exp(-0.5 * ((centres[:, None] - means) / sigma) ** 2)
+        share = density / np.maximum(density.sum(axis=1, keepdims=True), 1e-300)
+        weight = share * counts[:, None]
+        sizes = np.maximum(weight.sum(axis=0), 1e-12)
+        moved = np.clip(
+            (weight * centres[:, None]).sum(axis=0) / sizes, starts - reach, starts + reach
+        )
+        moved[-1] = starts[-1]  # of which the range holds a half: it says nothing on the width
+        width = math.sqrt(
+            float((weight * (centres[:, None] - moved) ** 2)[:, :-1].sum())
+            / max(float(sizes[:-1].sum()), 1e-12)
+        )
+        done = np.all(np.abs(moved - means) < 1e-7 * sigma) and abs(width - sigma) < 1e-7 * sigma
+        means, sigma = moved, max(width, 1e-12)
+        if done:
+            break
+    n = len(means)
+    distance = (centres[:, None] - means) / sigma
+    density = sizes * np.exp(-0.5 * distance**2)
+    share = density / np.maximum(density.sum(axis=1, keepdims=True), 1e-300)
+    inner = share[:, :-1], distance[:, :-1]
+    width_score = np.sum(inner[0] * (inner[1] ** 2 - 1), axis=1, keepdims=True) / sigma
+    # With the logarithms of the sizes: all parameters are then of one order.
+    scores = np.concatenate([inner[0] * inner[1] / sigma, width_score, share], axis=1)
+    information = scores.T @ (counts[:, None] * scores)
+    return means, sizes, sigma, np.asarray(np.linalg.pinv(information)[:n, :n])
+
+
+def fit_calibration(
+    pixels: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    gain: float | None = None,
+    n_peaks: int = 100,
+    min_counts: int = 50,
+    unit: str = "adu",
+) -> FitResult:
+    """Gain and offset from the places of single-electron peaks.
+
+    Peaks at 0, 1, 2, ... electrons are fitted together as Gaussians of one width (maximum
+    likelihood by expectation maximisation); a line through their places against their number of
+    electrons, weighted by their covariance, gives gain and offset.
+
+    Parameters
+    ----------
+    pixels
+        Any shape; NaN is left out.
+    mask
+        Of the same shape: pixels where it is not 0 are left out.
+    gain
+        A first guess; default: from `fit_dark_current`.
+    n_peaks, min_counts
+        At most so many peaks are used, from 0 electrons on, up to the first one with fewer than
+        `min_counts` pixels.
+    unit
+        Of the pixels.
+
+    Returns
+    -------
+    FitResult
+        ``gain`` (unit/electron), ``offset`` (unit), ``noise`` (unit), ``noise_electron``
+        (electron) and ``nonlinearity`` (electron): the largest distance of a peak from the line.
+        Failed where fewer than two peaks stand apart.
+
+    Raises
+    ------
+    ConfigError
+        The shapes differ, or a parameter is impossible.
+    """
+    name = "calibration"
+    units = {"gain": f"{unit}/electron", "offset": unit, "noise": unit,
+             "noise_electron": "electron", "nonlinearity": "electron"}  # fmt: skip
+    if n_peaks < 2 or min_counts < 1:
+        raise _core.ConfigError("fit_calibration: n_peaks must be at least 2, min_counts 1")
+    values = _usable(pixels, mask)
+    first = fit_dark_current(values, gain=gain, unit=unit)
+    if first.status != "ok":
+        return failed(name, units, first.reason, first.data, len(values))
+    g, offset, noise = first["gain"], first["offset"], first["noise"]
+    if noise > 0.35 * g:
+        reason = f"the peaks do not stand apart: the noise is {noise / g:.2f} electron"
+        return failed(name, units, reason, first.data, len(values))
+    # Peak after peak: the place of the next one is known from those before.
+    places = [offset]
+    while len(places) < n_peaks:
+        step = (places[-1] - places[0]) / (len(places) - 1) if len(places) > 1 else g
+        expected = places[-1] + step
+        for _ in range(5):
+            core = values[np.abs(values - expected) < min(2 * noise, step / 2)]
+            if noise < step / 5 and len(core) and len(places) > 1:
+                expected = float(core.mean())
+        if len(core) < min_counts:
+            break
+        places.append(expected)
+    if len(places) < 2:
+        reason = f"no peak of an electron with {min_counts} pixels"
+        return failed(name, units, reason, first.data, len(values))
+    step = (places[-1] - places[0]) / (len(places) - 1)
+    data = histogram_of(values, offset - 5 * noise, places[-1] + step, noise / 10, unit)
+    means, sizes, sigma, covariance = _mixture(
+        data.centres, data.counts, np.array([*places, places[-1] + step]), noise
+    )
+    means, sizes = np.asarray(means[:-1]), np.asarray(sizes[:-1])
+    sigma_of_mean: Floats = np.sqrt(np.diag(covariance)[:-1])
+    (b, g), (error_b, error_g), chi2 = _line(
+        np.arange(len(means), dtype=np.float64), means, covariance[:-1, :-1]
+    )
+    residuals = (means - b - g * np.arange(len(means))) / g
+    noise_error = float(np.sqrt(covariance[-1, -1]))
+    largest = int(np.argmax(np.abs(residuals)))
+    n_dof = len(means) - 2
+    width = data.edges[1] - data.edges[0]
+    shape = np.exp(-0.5 * ((data.centres[:, None] - means) / sigma) ** 2) @ sizes
+    return FitResult(
+        name,
+        {"gain": g, "offset": b, "noise": sigma, "noise_electron": sigma / g,
+         "nonlinearity": float(residuals[largest])},
+        {"gain": error_g, "offset": error_b, "noise": noise_error,
+         "noise_electron": sigma / g * math.hypot(noise_error / sigma, error_g / g),
+         "nonlinearity": float(sigma_of_mean[largest] / g)},
+        units,
+        chi2=chi2,
+        n_dof=n_dof,
+        p_value=goodness(chi2, n_dof),
+        n_values=int(sizes.sum()),
+        data=data,
+        model=np.asarray(shape * width / (sigma * math.sqrt(2 * math.pi))),
+        notes=(f"{len(means)} peaks, 0 to {len(means) - 1} electrons",),
+    )  # fmt: skip
+
+
+def peaks_of(result: FitResult) -> Sequence[float]:
+    """Places of the peaks of 0, 1, 2, ... electrons within the data of a fit."""
+    if result.data is None or not math.isfinite(result["gain"]):
+        return []
+    last = (result.data.edges[-1] - result["offset"]) / result["gain"]
+    return [result["offset"] + k * result["gain"] for k in range(int(last) + 1)]

@@ -1,0 +1,194 @@
+"""What a fit gives back, and the few steps that all fits share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["FitResult", "Histogram", "fit_histogram", "histogram_of"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of values between edges.
+
+    Attributes
+    ----------
+    edges
+        ``(n_bins + 1,)``, in `unit`.
+    counts
+        ``(n_bins,)``.
+    unit
+        Of the edges.
+    """
+
+    edges: Floats
+    counts: Floats
+    unit: str = ""
+
+    @property
+    def centres(self) -> Floats:
+        """Middle of each bin."""
+        return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
+
+
+def histogram_of(values: Floats, low: float, high: float, width: float, unit: str) -> Histogram:
+    """Histogram of the values from `low` to `high`; others are left out."""
+    n_bins = max(1, round((high - low) / width))
+    counts, edges = np.histogram(values, n_bins, (low, high))
+    return Histogram(edges, counts.astype(float), unit)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Numbers from a fit, with what is needed to judge them.
+
+    Attributes
+    ----------
+    name
+        What was fitted.
+    values, errors, units
+        By name of the parameter. Errors are standard deviations. After a failure every value that
+        is not known is NaN.
+    status
+        ``"ok"``, or ``"failed"``; then `reason` says why.
+    chi2, n_dof, p_value
+        Goodness: the likelihood ratio to the data themselves (Baker and Cousins, NIM 221 (1984)
+        437), which for many counts is distributed as chi-square.
+    n_values
+        Values that took part.
+    data, model
+        The histogram that was fitted, and the counts that the fit expects in its bins.
+    notes
+        What a reader should know, such as a parameter that was held.
+    """
+
+    name: str
+    values: Mapping[str, float]
+    errors: Mapping[str, float]
+    units: Mapping[str, str]
+    status: str = "ok"
+    reason: str = ""
+    chi2: float = math.nan
+    n_dof: int = 0
+    p_value: float = math.nan
+    n_values: int = 0
+    data: Histogram | None = None
+    model: Floats | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> float:
+        """Value of a parameter."""
+        return self.values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values)
+
+    def __repr__(self) -> str:
+        head = f"{self.name}: {self.status}" + (f", {self.reason}" if self.reason else "")
+        lines = [head]
+        for name, value in self.values.items():
+            unit = self.units.get(name, "")
+            shown = f"{value:.6g} ± {self.errors[name]:.2g}" if math.isfinite(value) else "unknown"
+            lines.append(f"  {name:<32} {shown} {unit}".rstrip())
+        if self.n_dof > 0:
+            lines.append(f"  chi2 / dof = {self.chi2:.1f} / {self.n_dof}, p = {self.p_value:.3g}")
+        lines += [f"  {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the data, the fit, and below them the residuals in standard deviations."""
+        from .plot import plot_fit
+
+        return plot_fit(self, ax)
+
+
+def failed(
+    name: str, units: Mapping[str, str], reason: str, data: Histogram | None = None, n: int = 0
+) -> FitResult:
+    """A result whose every number is unknown."""
+    unknown = dict.fromkeys(units, math.nan)
+    return FitResult(name, unknown, dict(unknown), units, "failed", reason, data=data, n_values=n)
+
+
+def likelihood_ratio(counts: Floats, expected: Floats) -> float:
+    """Twice the logarithm of the Poisson likelihoods' ratio: data over model."""
+    safe = np.maximum(expected, 1e-300)
+    logs = np.where(counts > 0, counts * np.log(np.maximum(counts, 1) / safe), 0.0)
+    return float(2 * np.sum(safe - counts + logs))
+
+
+def fit_histogram(
+    data: Histogram,
+    model: Callable[..., Floats],
+    starts: Sequence[Mapping[str, float]],
+    limits: Mapping[str, tuple[float | None, float | None]],
+    fixed: Sequence[str] = (),
+) -> tuple[Any, float] | str:
+    """Minimise the Poisson likelihood ratio from several starts.
+
+    Parameters
+    ----------
+    data
+        The counts.
+    model
+        Expected counts of every bin for the parameters, by name.
+    starts
+        Values to start from; the best minimum of all is taken.
+    limits, fixed
+        Range of parameters, and those that are held.
+
+    Returns
+    -------
+    tuple or str
+        The ``iminuit.Minuit`` at the minimum, and twice the ratio there; or why there is none.
+    """
+    try:
+        from iminuit import Minuit
+    except ModuleNotFoundError:
+        raise _core.ConfigError(
+            "fits need iminuit and scipy; pip install 'skipstream[fits]'"
+        ) from None
+    names = list(starts[0])
+
+    def cost(*parameters: float) -> float:
+        return likelihood_ratio(data.counts, model(*parameters))
+
+    best = None
+    for start in starts:
+        minuit = Minuit(cost, *[start[name] for name in names], name=names)
+        minuit.errordef = Minuit.LEAST_SQUARES  # twice a log-likelihood grows by 1
+        minuit.print_level = 0
+        for name, limit in limits.items():
+            minuit.limits[name] = limit
+        for name in fixed:
+            minuit.fixed[name] = True
+        minuit.migrad()
+        if best is None or (minuit.fval or math.inf) < (best.fval or math.inf):
+            best = minuit
+    assert best is not None
+    if not best.valid:
+        best.simplex().migrad()
+    best.hesse()
+    if not best.valid or not best.accurate:
+        return "the likelihood has no proper minimum"
+    return best, float(best.fval)
+
+
+def goodness(chi2: float, n_dof: int) -> float:
+    """Probability of a larger chi-square."""
+    from scipy.stats import chi2 as distribution
+
+    return float(distribution.sf(chi2, n_dof)) if n_dof > 0 else math.nan

@@ -1,0 +1,155 @@
+"""Fits to the distribution of pixel charge, against simulated truth."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("iminuit")
+
+import skipstream as sk
+from skipstream.charge import lowest_peak
+
+NIGHTLY = bool(os.environ.get("SKIPSTREAM_NIGHTLY"))
+N_IMAGES = 200 if NIGHTLY else 12
+DAMIC = Path(__file__).parents[2] / "shared/data/damicm"
+
+# dark current (e-), noise (e-), gain (ADU/e-), offset (ADU)
+TRUTHS = [(0.1, 0.18, 1.35, 3.0), (0.5, 0.3, 5.0, -20.0), (2.0, 0.15, 500.0, 1e4)]
+
+
+def pixels(
+    seed: int, rate: float, noise: float, gain: float, offset: float, n: int = 20_000
+) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return offset + gain * (random.poisson(rate, n) + random.normal(0, noise, n))
+
+
+@pytest.mark.parametrize("truth", TRUTHS)
+@pytest.mark.parametrize("fit", [sk.fit_dark_current, sk.fit_calibration])
+def test_pulls_are_unit_gaussians(fit, truth) -> None:
+    rate, noise, gain, offset = truth
+    known = {"gain": gain, "noise": noise * gain, "noise_electron": noise, "offset": offset,
+             "dark_current": rate}  # fmt: skip
+    pulls: dict[str, list[float]] = {}
+    for seed in range(N_IMAGES):
+        result = fit(pixels(seed, *truth))
+        assert result.status == "ok", result.reason
+        for name in known.keys() & set(result):
+            pulls.setdefault(name, []).append((result[name] - known[name]) / result.errors[name])
+    assert len(pulls) >= 4
+    for name, values in pulls.items():
+        # Five standard deviations of what N unit Gaussians give; half a one for truncations.
+        assert abs(np.mean(values)) < 5 / np.sqrt(N_IMAGES) + 0.1, name
+        assert abs(np.std(values) - 1) < 5 / np.sqrt(2 * N_IMAGES) + 0.1, name
+        inside = np.mean(np.abs(values) < 1)
+        assert abs(inside - 0.683) < 5 * np.sqrt(0.22 / N_IMAGES) + 0.05, name
+
+
+@pytest.mark.parametrize("rate", [0.003, 0.03, 0.3, 1.0, 3.0, 6.0])
+@pytest.mark.parametrize("noise", [0.07, 0.15, 0.25])
+def test_no_start_is_needed(rate: float, noise: float) -> None:
+    """Whatever the gain and the offset, over five orders of magnitude."""
+    for gain, offset in ((0.01, 0.0), (1.35, -4.0), (700.0, 32_000.0)):
+        result = sk.fit_dark_current(pixels(1, rate, noise, gain, offset, 100_000))
+        assert result.status == "ok", (rate, noise, gain, result.reason)
+        assert result["gain"] == pytest.approx(gain, rel=0.05)
+        assert result["dark_current"] == pytest.approx(rate, rel=0.3, abs=0.001)
+        assert result.p_value > 1e-4
+
+
+def test_a_tail_of_tracks_does_no_harm() -> None:
+    random = np.random.default_rng(3)
+    values = pixels(3, 0.3, 0.18, 1.35, 0.0, 100_000)
+    values[random.random(len(values)) < 0.05] += random.exponential(500)
+    result = sk.fit_dark_current(values)
+    assert result["gain"] == pytest.approx(1.35, rel=0.01)
+
+
+def test_edges() -> None:
+    empty = pixels(1, 0.0, 0.2, 5.0, 0.0)
+    none = sk.fit_dark_current(empty)
+    assert none.status == "failed"
+    assert "no single-electron peak" in none.reason
+    assert np.isnan(list(none.values.values())).all()
+    held = sk.fit_dark_current(empty, gain=5.0)
+    assert held.status == "ok"
+    assert held["dark_current"] < 1e-3
+    assert held["noise_electron"] == pytest.approx(0.2, rel=0.05)
+    assert held.errors["gain"] == 0
+    assert "held" in held.notes[0]
+    masked = sk.fit_dark_current(empty, mask=np.ones(len(empty)))
+    assert (masked.status, masked.n_values) == ("failed", 0)
+    few = sk.fit_calibration(pixels(1, 1.0, 0.2, 5.0, 0.0, n=40))
+    assert "at least 100 pixels; got 40" in few.reason
+    saturated = sk.fit_dark_current(np.full((50, 50), 65535.0))
+    assert "have no width" in saturated.reason
+    unresolved = sk.fit_calibration(pixels(1, 1.0, 0.6, 5.0, 0.0))
+    assert unresolved.status == "failed"
+    with pytest.raises(sk.ConfigError, match="shape"):
+        sk.fit_dark_current(empty, mask=np.ones(3))
+    with pytest.raises(sk.ConfigError, match="n_peaks"):
+        sk.fit_dark_current(empty, n_peaks=1)
+    with pytest.raises(sk.ConfigError, match="above 0"):
+        sk.fit_dark_current(empty, gain=-1.0)
+
+
+def test_the_lowest_peak_is_found() -> None:
+    for rate in (0.01, 0.5, 2.0):
+        place, width = lowest_peak(pixels(2, rate, 0.15, 10.0, 70.0, 50_000))
+        assert place == pytest.approx(70, abs=0.6)
+        assert width == pytest.approx(1.5, rel=0.15)
+
+
+def test_rows_tell_the_exposure_from_the_readout() -> None:
+    random = np.random.default_rng(5)
+    n_rows, n_cols, constant, slope = 400, 500, 0.05, 0.0003
+    rates = constant + slope * np.arange(n_rows)
+    charge = random.poisson(rates[:, None], (n_rows, n_cols))
+    image = 2.0 * (charge + random.normal(0, 0.15, charge.shape))
+    bands, line = sk.fit_dark_current_slices(image, step=40)
+    assert len(bands) == 10
+    assert all(band.status == "ok" for band in bands)
+    assert abs(line["constant"] - constant) < 4 * line.errors["constant"]
+    assert abs(line["slope"] - slope) < 4 * line.errors["slope"]
+    assert line.errors["slope"] < slope / 10
+    by_column, flat = sk.fit_dark_current_slices(image, axis=1, step=100)
+    assert len(by_column) == 5
+    assert abs(flat["slope"]) < 4 * flat.errors["slope"]
+
+
+def test_a_rate_is_per_physical_pixel_and_day() -> None:
+    rate = sk.dark_current_rate(0.01, exposure_s=3600, read_s=7200, parallel_binning=10)
+    assert rate == pytest.approx(0.01 / 10 * 86400 / 7200)
+    with pytest.raises(sk.ConfigError, match="time"):
+        sk.dark_current_rate(1.0, exposure_s=0)
+
+
+def test_a_result_reads_well_and_draws() -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    result = sk.fit_dark_current(pixels(1, *TRUTHS[0]))
+    assert "gain" in repr(result)
+    assert "adu/electron" in repr(result)
+    assert result.plot().get_title() == "dark current"
+    assert "no single-electron" in repr(sk.fit_dark_current(pixels(1, 0.0, 0.2, 5.0, 0.0)))
+
+
+def test_the_real_image_has_electrons() -> None:
+    path = DAMIC / "avg_Image_5_Low_Temp_109_20250807_170213_15.fz"
+    if not path.exists():
+        pytest.skip("the DAMIC-M image is not there")
+    config = sk.load_config({"stage": [{"kind": "compress_skips"}, {"kind": "subtract_pedestal"}]})
+    for result in sk.run(config, [path]):
+        plane = result.planes["mean"]
+        charge = sk.fit_dark_current(plane, mask=result.mask)
+        peaks = sk.fit_calibration(plane, mask=result.mask)
+        assert charge.status == peaks.status == "ok"
+        assert 1.2 < charge["gain"] < 1.5
+        # Tracks and the pedestal make the fits differ by more than their errors.
+        assert peaks["gain"] == pytest.approx(charge["gain"], rel=0.01)
+        assert 0.15 < charge["noise_electron"] < 0.26
