@@ -24,7 +24,7 @@ from skipstream.reading import open_samples
 DTYPES = ["|u1", "|i1", ">i2", "<u2", ">i4", "<u4", ">i8", "<u8", ">f4", "<f4", ">f8", "<f8"]
 STATISTICS = [
     "mean", "median", "std", "var", "min", "max", "ptp", "sum", "rms", "mad", "quantile(0.3)",
-    "clipped_mean", "trimmed_mean", "first", "last", "count",
+    "clipped_mean", "trimmed_mean", "first", "last", "count", "mean(1)", "sample(-1)",
 ]  # fmt: skip
 CHAIN = [
     {"kind": "compress_skips", "statistics": STATISTICS},

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .layout import FileLayout, ImageLayout, read_layout
     from .running import ImageResult, run
     from .simulate import Truth
+    from .skips import charge_loss, noise_vs_skips
 
 __all__ = [
     "Config",
@@ -55,6 +56,7 @@ __all__ = [
     "SlowStatisticWarning",
     "Truth",
     "__version__",
+    "charge_loss",
     "combine_amplifiers",
     "compress_skips",
     "dark_current_rate",
@@ -64,6 +66,7 @@ __all__ = [
     "fit_dark_current_slices",
     "init_config",
     "load_config",
+    "noise_vs_skips",
     "read_layout",
     "run",
     *_stage_classes,
@@ -78,6 +81,7 @@ _LAZY = {
         ["dark_current_rate", "fit_calibration", "fit_dark_current", "fit_dark_current_slices"],
         "charge",
     ),
+    **dict.fromkeys(["charge_loss", "noise_vs_skips"], "skips"),
     **dict.fromkeys(["FitResult", "Histogram"], "fitting"),
     "combine_amplifiers": "combine",
     "Truth": "simulate",

@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
-from .fitting import FitResult, Floats, Histogram, failed, fit_histogram, goodness, histogram_of
+from .fitting import (
+    FitResult,
+    Floats,
+    Histogram,
+    failed,
+    fit_histogram,
+    goodness,
+    histogram_of,
+    linear_fit,
+)
 
 __all__ = ["dark_current_rate", "fit_calibration", "fit_dark_current", "fit_dark_current_slices"]
 
@@ -384,13 +393,9 @@ def fit_dark_current_slices(
 
 def _line(x: Floats, y: Floats, covariance: Floats) -> tuple[list[float], list[float], float]:
     """Constant and slope of a line through correlated values, their errors, and chi-square."""
-    weight = np.linalg.inv(covariance)
     design = np.stack([np.ones_like(x), x], axis=1)
-    covariance_of_line = np.linalg.inv(design.T @ weight @ design)
-    values = covariance_of_line @ (design.T @ weight @ y)
-    left = y - design @ values
-    errors = np.sqrt(np.diag(covariance_of_line))
-    return list(map(float, values)), list(map(float, errors)), float(left @ weight @ left)
+    values, covariance_of_line, chi2 = linear_fit(design, y, covariance)
+    return list(map(float, values)), list(map(float, np.sqrt(np.diag(covariance_of_line)))), chi2
 
 
 def _mixture(

@@ -15,7 +15,16 @@ from . import _core
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["FitResult", "Histogram", "fit_histogram", "histogram_of"]
+__all__ = [
+    "FitResult",
+    "Histogram",
+    "Series",
+    "failed",
+    "fit_histogram",
+    "goodness",
+    "histogram_of",
+    "linear_fit",
+]
 
 Floats = NDArray[np.float64]
 
@@ -52,6 +61,31 @@ def histogram_of(values: Floats, low: float, high: float, width: float, unit: st
 
 
 @dataclass(frozen=True)
+class Series:
+    """Measured points and the curve through them.
+
+    Attributes
+    ----------
+    x, y, errors
+        ``(n,)`` each; the errors are standard deviations.
+    x_label, y_label
+        With units.
+    curves
+        Name of a curve to its values at `x`.
+    is_log
+        Whether both axes are drawn in logarithms.
+    """
+
+    x: Floats
+    y: Floats
+    errors: Floats
+    x_label: str
+    y_label: str
+    curves: Mapping[str, Floats]
+    is_log: bool = False
+
+
+@dataclass(frozen=True)
 class FitResult:
     """Numbers from a fit, with what is needed to judge them.
 
@@ -71,6 +105,8 @@ class FitResult:
         Values that took part.
     data, model
         The histogram that was fitted, and the counts that the fit expects in its bins.
+    series
+        What was fitted, where it is points.
     notes
         What a reader should know, such as a parameter that was held.
     """
@@ -87,6 +123,7 @@ class FitResult:
     n_values: int = 0
     data: Histogram | None = None
     model: Floats | None = field(default=None, repr=False)
+    series: Series | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> float:
@@ -185,6 +222,23 @@ def fit_histogram(
     if not best.valid or not best.accurate:
         return "the likelihood has no proper minimum"
     return best, float(best.fval)
+
+
+def linear_fit(design: Floats, y: Floats, covariance: Floats) -> tuple[Floats, Floats, float]:
+    """Generalised least squares: values ``(m,)``, their covariance, and chi-square.
+
+    Parameters
+    ----------
+    design
+        ``(n, m)``: what each parameter adds to each point.
+    y, covariance
+        ``(n,)`` and ``(n, n)``.
+    """
+    weight = np.linalg.inv(covariance)
+    covariance_of_values = np.asarray(np.linalg.inv(design.T @ weight @ design), np.float64)
+    values = covariance_of_values @ (design.T @ weight @ y)
+    left = y - design @ values
+    return values, covariance_of_values, float(left @ weight @ left)
 
 
 def goodness(chi2: float, n_dof: int) -> float:

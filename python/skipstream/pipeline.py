@@ -286,7 +286,7 @@ def compress_skips(
     statistics
         ``mean``, ``median``, ``std``, ``var``, ``min``, ``max``, ``ptp``, ``sum``, ``rms``,
         ``mad``, ``quantile(q)``, ``clipped_mean``, ``trimmed_mean``, ``first``, ``last``,
-        ``count``, or the name of a NumPy reducer (slow).
+        ``count``, ``sample(s)``, ``mean(n)`` of the first n, or the name of a NumPy reducer (slow).
     threads
         Threads that share the pixels; default: the number of cores.
     scale, zero, blank

@@ -359,8 +359,10 @@ def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
     ValueError
         The result has no histogram.
     """
+    if result.series is not None:
+        return _plot_series(result, _axes(ax))
     if result.data is None:
-        raise ValueError(f"plot: {result.name} has no histogram")
+        raise ValueError(f"plot: {result.name} has neither histogram nor points")
     data, ax = result.data, _axes(ax)
     unit = _unit_text(data.unit)
     ax.stairs(data.counts, data.edges, fill=True, color=SKY, alpha=0.55)
@@ -375,14 +377,7 @@ def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
         ax.set_xlabel(f"pixel value ({unit})")
         return ax
     ax.stairs(result.model, data.edges, color=VERMILLION, lw=1.3, baseline=None, label="fit")
-    shown = [
-        f"{name.replace('_', ' ')} {value:.4g} \N{PLUS-MINUS SIGN} {result.errors[name]:.1g} "
-        f"{_unit_text(result.units[name])}"
-        for name, value in result.values.items()
-        if math.isfinite(value)
-    ]
-    if result.n_dof > 0:
-        shown.append(f"$\\chi^2$/dof = {result.chi2:.0f}/{result.n_dof}")
+    shown = _shown_values(result)
     ax.legend(loc="upper right", title="\n".join(shown), title_fontsize=7.5, alignment="left")
     ax.tick_params(labelbottom=False)
     below = ax.inset_axes((0.0, -0.32, 1.0, 0.26), sharex=ax)
@@ -392,6 +387,32 @@ def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
     below.plot(data.centres, pulls, ".", ms=2.5, color=BLUE)
     reach = max(4.0, min(10.0, float(np.max(np.abs(pulls), initial=0)) * 1.1))
     below.set(ylim=(-reach, reach), xlabel=f"pixel value ({unit})", ylabel="residual (\u03c3)")
+    return ax
+
+
+def _shown_values(result: FitResult) -> list[str]:
+    shown = [
+        f"{name.replace('_', ' ')} {value:.4g} \N{PLUS-MINUS SIGN} {result.errors[name]:.1g} "
+        f"{_unit_text(result.units[name])}"
+        for name, value in result.values.items()
+        if math.isfinite(value)
+    ]
+    if result.n_dof > 0:
+        shown.append(f"$\\chi^2$/dof = {result.chi2:.0f}/{result.n_dof}")
+    return shown
+
+
+def _plot_series(result: FitResult, ax: Axes) -> Axes:
+    series = result.series
+    assert series is not None
+    ax.errorbar(series.x, series.y, series.errors, fmt="o", ms=3, color=BLUE, lw=1)
+    styles = [(VERMILLION, "-"), (GREY, "--"), (GREEN, ":")]
+    for (name, values), (color, style) in zip(series.curves.items(), styles, strict=False):
+        ax.plot(series.x, values, style, color=color, lw=1.2, label=name)
+    if series.is_log:
+        ax.set(xscale="log", yscale="log")
+    ax.set(xlabel=series.x_label, ylabel=series.y_label, title=result.name)
+    ax.legend(title="\n".join(_shown_values(result)), title_fontsize=7.5, alignment="left")
     return ax
 
 

@@ -12,6 +12,7 @@
 
 #include "skipstream/base/error.hpp"
 #include "skipstream/base/mask.hpp"
+#include "skipstream/kernels/decode.hpp"
 #include "skipstream/kernels/dispatch.hpp"
 #include "skipstream/kernels/exact.hpp"
 #include "skipstream/kernels/groups.hpp"
@@ -38,9 +39,9 @@ using PerPixel = std::array<double, group_pixels>;
 template <class T>
 using PerPixelOf = std::array<T, group_pixels>;
 
-constexpr std::array<std::string_view, 16> statistic_names{
-    "mean", "median", "std",      "var",          "min",          "max",   "ptp",  "sum",
-    "rms",  "mad",    "quantile", "clipped_mean", "trimmed_mean", "first", "last", "count"};
+constexpr std::array<std::string_view, 17> statistic_names{
+    "mean", "median",   "std",          "var",          "min",   "max",  "ptp",   "sum",   "rms",
+    "mad",  "quantile", "clipped_mean", "trimmed_mean", "first", "last", "count", "sample"};
 
 /// How a decoded key becomes a value: `scale * key + zero`, exactly where both are whole.
 struct Affine {
@@ -1194,19 +1195,48 @@ CompressSkips::Statistic CompressSkips::parse(const std::string& name) const {
     return wrong("no statistic " + unknown_name(name, names));
   }
   const auto kind = static_cast<Kind>(found - statistic_names.begin());
-  if (kind != Kind::quantile) {
-    if (open != std::string::npos) return wrong("\"" + name + "\" takes no argument");
-    return {kind, 0.5, nullptr};
-  }
-  double q = -1;
   const bool closed = open != std::string::npos && name.back() == ')';
   const char* begin = name.data() + (closed ? open + 1 : 0);
   const char* end = name.data() + name.size() - (closed ? 1 : 0);
-  const auto [stop, error] = std::from_chars(begin, end, q);
-  if (!closed || error != std::errc() || stop != end || !(q >= 0 && q <= 1)) {
-    return wrong("\"" + name + "\" must be quantile(q) with q from 0 to 1");
+  const auto read = [&](auto& value) {
+    const auto [stop, error] = std::from_chars(begin, end, value);
+    return closed && error == std::errc() && stop == end;
+  };
+  if (kind == Kind::quantile) {
+    double q = -1;
+    if (!read(q) || !(q >= 0 && q <= 1)) {
+      return wrong("\"" + name + "\" must be quantile(q) with q from 0 to 1");
+    }
+    return {kind, q, nullptr};
   }
-  return {kind, q, nullptr};
+  std::int64_t number = 0;
+  if (kind == Kind::sample) {
+    if (!read(number)) {
+      return wrong("\"" + name + "\" must be sample(s), s counted from 0, or below 0 from the end");
+    }
+    return {kind, 0.5, nullptr, number};
+  }
+  if (kind == Kind::mean && open != std::string::npos) {
+    if (!read(number) || number < 1) {
+      return wrong("\"" + name + "\" must be mean, or mean(n) of the first n samples used");
+    }
+    return {Kind::mean_of_first, 0.5, nullptr, number};
+  }
+  if (open != std::string::npos) return wrong("\"" + name + "\" takes no argument");
+  return {kind, 0.5, nullptr};
+}
+
+/// Throws ConfigError for a sample that does not exist.
+void CompressSkips::check_numbers() const {
+  for (std::size_t s = 0; s < statistics_.size(); ++s) {
+    const std::int64_t number = statistics_[s].number;
+    const bool is_sample = statistics_[s].kind == Kind::sample;
+    const std::int64_t n = is_sample ? n_skips_ : n_used_skips();
+    if ((is_sample && (number < -n || number >= n)) || number > n) {
+      throw ConfigError("compress_skips.statistics: \"" + config_.statistics[s] + "\": there are " +
+                        std::to_string(n) + (is_sample ? " samples" : " samples in use"));
+    }
+  }
 }
 
 void CompressSkips::check_statistics() const {
@@ -1248,6 +1278,8 @@ StagePlan CompressSkips::begin(const ImageInfo& image) {
   n_skips_ = image.n_skips;
   statistics_.clear();
   has_foreign_ = false;
+  growing_means_.clear();
+  lone_samples_.clear();
   wants_spread_ = false;
   wants_sums_ = false;
   wants_ends_ = false;
@@ -1297,7 +1329,8 @@ StagePlan CompressSkips::begin(const ImageInfo& image) {
                        statistic.kind == Kind::ptp || statistic.kind == Kind::first ||
                        statistic.kind == Kind::last || statistic.kind == Kind::count ||
                        statistic.kind == Kind::foreign || statistic.kind == Kind::mean ||
-                       statistic.kind == Kind::sum;
+                       statistic.kind == Kind::sum || statistic.kind == Kind::sample ||
+                       statistic.kind == Kind::mean_of_first;
     switch (statistic.kind) {
       case Kind::mean:
       case Kind::std:
@@ -1320,6 +1353,12 @@ StagePlan CompressSkips::begin(const ImageInfo& image) {
       case Kind::last:
         wants_ends_ = true;
         break;
+      case Kind::mean_of_first:
+        growing_means_.push_back(statistics_.size() - 1);
+        break;
+      case Kind::sample:
+        lone_samples_.push_back(statistics_.size() - 1);
+        break;
       case Kind::count:
       case Kind::foreign:
         break;
@@ -1334,6 +1373,10 @@ StagePlan CompressSkips::begin(const ImageInfo& image) {
         wants_spread_ || !plain ||
         (!exact_sum_of_integers && (statistic.kind == Kind::mean || statistic.kind == Kind::sum));
   }
+  check_numbers();
+  std::sort(growing_means_.begin(), growing_means_.end(), [this](std::size_t a, std::size_t b) {
+    return statistics_[a].number < statistics_[b].number;
+  });
   group_offset_ = (4 * scratch_samples() * 8 + 63) / 64 * 64;
   scratch_bytes_ = group_offset_;
   if (reduces_groups_) scratch_bytes_ += (n_used_skips() + 1) * format_.n_bytes * group_pixels;
@@ -1470,6 +1513,8 @@ std::uint32_t CompressSkips::reduce_group(Source& source, const std::byte* sampl
       case Kind::mad:
       case Kind::clipped_mean:
       case Kind::trimmed_mean:
+      case Kind::sample:
+      case Kind::mean_of_first:
       case Kind::foreign:
         continue;
     }
@@ -1542,6 +1587,8 @@ void CompressSkips::reduce_pixel(Source& pixel, const std::byte* samples, std::i
       case Kind::count:
         value = static_cast<double>(pixel.n());
         break;
+      case Kind::sample:
+      case Kind::mean_of_first:
       case Kind::foreign:
         break;
     }
@@ -1563,7 +1610,57 @@ void CompressSkips::reduce(const std::byte* samples, std::int64_t n_pixels, doub
   } else {
     reduce_as<Integers<std::int64_t>>(samples, n_pixels, planes, mask, scratch);
   }
+  if (n_skips_ > 1 && !(growing_means_.empty() && lone_samples_.empty())) {
+    reduce_parts(samples, n_pixels, planes, scratch);
+  }
   if (has_foreign_) reduce_foreign(samples, n_pixels, planes);
+}
+
+/// Means of the first n samples, all n from one running sum, and samples alone. Sums of integers
+/// of up to 32 bits are exact; wider ones are rounded to 53 bits first.
+void CompressSkips::reduce_parts(const std::byte* samples, std::int64_t n_pixels,
+                                 double* const* planes, std::byte* scratch) const {
+  constexpr std::int64_t n_lanes = 8;
+  auto* values = reinterpret_cast<double*>(scratch);
+  SampleFormat keys = format_;
+  keys.scale = 1.0;
+  keys.zero = 0.0;
+  const std::int64_t n_needed =
+      growing_means_.empty() ? 0 : statistics_[growing_means_.back()].number;
+  for (std::int64_t i = 0; i < n_pixels; ++i) {
+    const std::byte* pixel = samples + i * n_skips_ * format_.n_bytes;
+    kernels::decode_samples(pixel + begin_skip_ * format_.n_bytes, n_needed, keys, values);
+    std::array<double, n_lanes> lanes{};
+    std::array<double, n_lanes> counts{};
+    std::int64_t done = 0;
+    const auto add = [&](std::int64_t at, std::size_t lane) {
+      const bool there = !std::isnan(values[at]);
+      lanes[lane] += there ? values[at] : 0.0;
+      counts[lane] += there ? 1.0 : 0.0;
+    };
+    for (const std::size_t s : growing_means_) {
+      const std::int64_t n = statistics_[s].number;
+      for (; done < n && done % n_lanes != 0; ++done) {
+        add(done, static_cast<std::size_t>(done % n_lanes));
+      }
+      for (; done + n_lanes <= n; done += n_lanes) {
+        for (std::size_t lane = 0; lane < n_lanes; ++lane) {
+          add(done + static_cast<std::int64_t>(lane), lane);
+        }
+      }
+      for (; done < n; ++done) add(done, static_cast<std::size_t>(done % n_lanes));
+      const double sum = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+                         ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+      double count = 0;
+      for (const double part : counts) count += part;
+      planes[s][i] = count > 0 ? format_.scale * (sum / count) + format_.zero : nan;
+    }
+    for (const std::size_t s : lone_samples_) {
+      const std::int64_t number = statistics_[s].number;
+      const std::int64_t at = number < 0 ? number + n_skips_ : number;
+      kernels::decode_samples(pixel + at * format_.n_bytes, 1, format_, planes[s] + i);
+    }
+  }
 }
 
 /// Decodes everything to doubles and hands it to reducers that the library does not know.

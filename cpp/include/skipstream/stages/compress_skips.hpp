@@ -109,12 +109,15 @@ class CompressSkips {
     first,
     last,
     count,
+    sample,
+    mean_of_first,
     foreign
   };
   struct Statistic {
     Kind kind = Kind::mean;
     double q = 0.5;  ///< of a quantile
     const ForeignStatistic* foreign = nullptr;
+    std::int64_t number = 0;  ///< of a sample, or of samples
   };
   template <class Key>
   struct Integers;
@@ -122,6 +125,7 @@ class CompressSkips {
   struct Reals;
 
   Statistic parse(const std::string& name) const;
+  void check_numbers() const;
   void resolve_range(const ImageInfo& image);
   [[nodiscard]] std::int64_t scratch_samples() const;
   template <class Source>
@@ -136,6 +140,8 @@ class CompressSkips {
   template <class Source>
   void reduce_pixel(Source& pixel, const std::byte* samples, std::int64_t at, double* const* planes,
                     std::uint32_t* mask) const;
+  void reduce_parts(const std::byte* samples, std::int64_t n_pixels, double* const* planes,
+                    std::byte* scratch) const;
   void reduce_foreign(const std::byte* samples, std::int64_t n_pixels, double* const* planes) const;
 
   Config config_;
@@ -148,6 +154,8 @@ class CompressSkips {
   std::int64_t scratch_bytes_ = 0;
   std::int64_t group_offset_ = 0;  ///< of the group's samples in the scratch
   bool has_foreign_ = false;
+  std::vector<std::size_t> growing_means_;  ///< statistics mean(n), by n
+  std::vector<std::size_t> lone_samples_;   ///< statistics sample(s)
   bool wants_sums_ = false;
   bool wants_order_ = false;     ///< the order of floating samples
   bool wants_ends_ = false;      ///< the first sample and the last
