@@ -127,6 +127,37 @@ def test_texts_that_are_no_config_are_errors(text: str, message: str) -> None:
     assert message in "\n".join(problems_of(text))
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("input = 3", "input: must be a table, [input]"),
+        ("output = 3", "output: must be tables, [[output]]"),
+        ("output = [3]", "output: must be tables, [[output]]"),
+        ("[input]\nn_skipz = 3", 'no key "n_skipz"; did you mean "n_skips"'),
+        ('[input]\nlayout = "leech"', 'did you mean "leach"'),
+        ("[input]\nlayout = 7", "must be one of"),
+        ("[input]\nkeywords = 7", "must be a table of header keywords"),
+        ('[input]\nkeywords = {x = "A"}', "no role 'x'"),
+        ('[[output]]\npath = "{stem}.fits"', 'output[0]: no key "after"'),
+        ('[[output]]\nafter = "compress_skips"', 'output[0]: no key "path"'),
+        ("[[output]]\nafter = 1\npath = 2", "output[0].path: must be a string; got 2"),
+        ('[[output]]\nafter = "compres_skips"\npath = "{stem}.fits"', "did you mean"),
+        ('[[output]]\nafter = "compress_skips"\npath = "{stem}.fits"\nplane = 1', "planes"),
+        ('[[output]]\nafter = "compress_skips"\npath = "{stem}.fits"\nplanes = 1', "a list"),
+        ('[[output]]\nafter = "compress_skips"\npath = "{stem}.fits"\ntable = "x"', "clusters"),
+        ('[[output]]\nafter = "compress_skips"\npath = "{stem}.csv"', "come from find_clusters"),
+        ('[[output]]\nafter = "compress_skips"\npath = "{stem}{x}.fits"', "only {stem}"),
+        ("[extra]\nx = 1", 'no table "extra"'),
+    ],
+)
+def test_tables_around_the_stages_are_checked(lines: str, message: str) -> None:
+    if lines.startswith("["):
+        text = '[[stage]]\nkind = "compress_skips"\n' + lines + "\n"
+    else:
+        text = lines + '\n[[stage]]\nkind = "compress_skips"\n'
+    assert message in "\n".join(problems_of(text))
+
+
 def test_a_config_that_is_not_there_is_named() -> None:
     with pytest.raises(OSError, match=r"nowhere.toml: cannot read: No such file"):
         sk.load_config("nowhere.toml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import tempfile
 import threading
 from pathlib import Path
 
@@ -38,8 +39,7 @@ def descriptors() -> int:
 
 def test_thousands_of_files_leave_nothing_behind(tmp_path: Path) -> None:
     shared = Path("/dev/shm")
-    folder = shared / tmp_path.name if os.access(shared, os.W_OK) else tmp_path
-    folder.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=shared if os.access(shared, os.W_OK) else tmp_path))
     random = np.random.default_rng(1)
     originals = []
     for number in range(10):
