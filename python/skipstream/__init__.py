@@ -21,6 +21,7 @@ from .stages import *  # noqa: F403  (their names come from the core)
 from .stages import __all__ as _stage_classes
 
 if TYPE_CHECKING:
+    from .calibrating import AmplifierCalibration, calibrate, write_calibration
     from .charge import (
         dark_current_rate,
         fit_calibration,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .skips import charge_loss, noise_vs_skips
 
 __all__ = [
+    "AmplifierCalibration",
     "Config",
     "ConfigError",
     "Error",
@@ -56,6 +58,7 @@ __all__ = [
     "SlowStatisticWarning",
     "Truth",
     "__version__",
+    "calibrate",
     "charge_loss",
     "combine_amplifiers",
     "compress_skips",
@@ -69,10 +72,12 @@ __all__ = [
     "noise_vs_skips",
     "read_layout",
     "run",
+    "write_calibration",
     *_stage_classes,
 ]
 
 _LAZY = {
+    **dict.fromkeys(["AmplifierCalibration", "calibrate", "write_calibration"], "calibrating"),
     **dict.fromkeys(["Config", "OutputConfig", "init_config", "load_config"], "config"),
     "InputConfig": "inputs",
     **dict.fromkeys(["FileLayout", "ImageLayout", "read_layout"], "layout"),

@@ -547,6 +547,61 @@ def stages(name: str | None, markdown: bool, stub: bool) -> None:
 
 
 @main.command()
+@_files
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("calibration.toml"),
+    show_default=True,
+    help="The calibration file.",
+)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="Stages up to pixels in ADU. Default: compress_skips, subtract_pedestal.",
+)
+@_set_option
+@click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
+@_one_clear_message
+def calibrate(
+    files: tuple[Path, ...],
+    output: Path,
+    config_path: Path | None,
+    overrides: tuple[str, ...],
+    overwrite: bool,
+) -> None:
+    """Fit the gain of every amplifier of FILES, and write it for runs: calibrate.gain.
+
+    Exit code 1: an amplifier has no gain.
+    """
+    from .calibrating import DEFAULT_STAGES, write_calibration
+    from .calibrating import calibrate as calibrate_files
+    from .config import load_config
+
+    config = load_config(config_path or DEFAULT_STAGES, overrides)
+    amplifiers = calibrate_files(files, config)
+    click.echo(f"{'amplifier':<12} {'gain':>20} {'noise':>18} {'dark current':>22}  files  drift")
+    click.echo(f"{'':<12} {'ADU/e-':>20} {'e-':>18} {'e-/pixel':>22}         p")
+    for a in amplifiers:
+        numbers = [
+            f"{a.values[name]:.5g} +- {a.errors[name]:.1g}"
+            for name in ("gain", "noise_electron", "dark_current")
+        ]
+        drift = f"{a.p_value:.2g}" if a.n_dof else "-"
+        click.echo(
+            f"{_printable(a.amplifier):<12} {numbers[0]:>20} {numbers[1]:>18} {numbers[2]:>22}  "
+            f"{len(a.fits):>5}  {drift:>5}"
+        )
+        for problem in a.problems:
+            click.echo(f"skipstream: {_printable(problem)}", err=True)
+    write_calibration(output, amplifiers, overwrite=overwrite)
+    if any(a.problems for a in amplifiers):
+        raise SystemExit(EXIT_FAILED)
+
+
+@main.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--rows", "n_rows", type=click.IntRange(1), default=512, show_default=True)
 @click.option(

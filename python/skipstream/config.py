@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import re
 import stat
@@ -269,6 +270,34 @@ def _check_values(value: Any, name: str, place: str = "", depth: int = 0) -> Non
         raise _core.ConfigError(f"{name}: {place}: must fit 64 bits; got {value:.3e}")
 
 
+def _read_gains(path: Path) -> dict[str, float]:
+    """Amplifier to gain (adu/electron), of a file that `skipstream calibrate` wrote."""
+    try:
+        tables = tomllib.loads(_read_text(path, str(path)))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise _core.ConfigError(f"{path}: no calibration file: {error}") from None
+    gains = tables.get("gain")
+    if not isinstance(gains, dict) or not gains:
+        raise _core.ConfigError(f"{path}: no calibration file: it has no table [gain]")
+    for amplifier, gain in gains.items():
+        if isinstance(gain, bool) or not isinstance(gain, (int, float)) or not 0 < gain < math.inf:
+            raise _core.ConfigError(f"{path}: gain of {amplifier}: must be above 0; got {gain!r}")
+    return {str(amplifier): float(gain) for amplifier, gain in gains.items()}
+
+
+def _fill_gains(stages: Sequence[Any], folder: Path, problems: list[str]) -> None:
+    """Put the gains of a calibration file, where one is named, into the stage ``calibrate``."""
+    for number, stage in enumerate(stages):
+        if not isinstance(stage, dict) or stage.get("kind") != "calibrate":
+            continue
+        gain = stage.get("gain")
+        if isinstance(gain, str) and gain.endswith(".toml"):
+            try:
+                stage["gain"] = _read_gains(folder / gain)
+            except _core.Error as error:
+                problems.append(f"stage[{number}] calibrate.gain: {error}")
+
+
 def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
     """Read and check a config.
 
@@ -323,9 +352,13 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
         problems.append(f"{name}: no [[stage]]; the shortest config has one: compress_skips")
         stages = []
     foreign = _numpy_names(stages)
-    problems += [
-        lines.place_of_stage(problem) + problem for problem in _core.check_stages(stages, foreign)
-    ]
+    n_before = len(problems)
+    _fill_gains(stages, Path(name).parent, problems)
+    if len(problems) == n_before:
+        problems += [
+            lines.place_of_stage(problem) + problem
+            for problem in _core.check_stages(stages, foreign)
+        ]
     outputs = _read_outputs(tables.get("output", []), stages, lines, problems)
     if problems:
         raise _core.ConfigError("\n".join(problems))

@@ -104,6 +104,13 @@ class ImageLayout:
         )
 
     @property
+    def active(self) -> tuple[int, int, int, int]:
+        """First row, row after the last, first column, column after the last of active pixels."""
+        rows = self.prescan_rows, max(self.prescan_rows, self.n_rows - self.overscan_rows)
+        cols = self.prescan_cols, max(self.prescan_cols, self.n_cols - self.overscan_cols)
+        return *rows, *cols
+
+    @property
     def n_bytes(self) -> int:
         """Size of the raw samples, as stored without compression."""
         n = self.n_rows * self.n_cols * self.n_skips

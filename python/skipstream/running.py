@@ -73,7 +73,8 @@ class ImageResult:
     clusters, cluster_pixels
         Structured arrays; coordinates are 0-based. None when the config does not ask for them.
     report
-        Shape, findings, plan, seconds, bytes of raw samples.
+        Shape, ``active`` (first row, row after the last, first column, column after the last of
+        the active pixels), findings, plan, seconds, bytes of raw samples.
     outputs
         Files written.
     """
@@ -594,6 +595,7 @@ class _FileRun:
                 "rows_there": rows_there,
                 "notes": list(image.notes),
                 "n_cols": image.n_cols,
+                "active": image.active,
                 "n_skips": image.n_skips,
                 "n_clusters": len(tables["clusters"]) if "clusters" in tables else None,
                 "findings": findings,

@@ -20,7 +20,10 @@ class Calibrate : public PixelStage {
   static constexpr auto describe() {
     using C = Config;
     return std::tuple(
-        field("gain", &C::gain, "A number, a header keyword, or a table of amplifier = number.")
+        field(
+            "gain", &C::gain,
+            "A number, a header keyword, a table of amplifier = number, or the name of a file that "
+            "skipstream calibrate wrote, such as \"calibration.toml\".")
             .unit("ADU/e-")
             .above(0));
   }
