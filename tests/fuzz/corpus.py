@@ -10,10 +10,10 @@ import sys
 import zipfile
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from malformed import cases
 
+HERE = Path(__file__).resolve().parent
 target, folder = sys.argv[1], Path(sys.argv[2])
 folder.mkdir(parents=True, exist_ok=True)
 with zipfile.ZipFile(HERE / "corpus.zip") as found:
