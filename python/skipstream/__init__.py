@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .fitting import FitResult, Histogram
     from .inputs import InputConfig
     from .layout import FileLayout, ImageLayout, read_layout
+    from .patterns import Patterns, correct_crosstalk, find_patterns, measure_crosstalk
     from .running import ImageResult, run
     from .simulate import Truth
     from .skips import charge_loss, noise_vs_skips
@@ -53,6 +54,7 @@ __all__ = [
     "IoError",
     "MaskBit",
     "OutputConfig",
+    "Patterns",
     "Pipeline",
     "PipelineOutput",
     "SlowStatisticWarning",
@@ -62,13 +64,16 @@ __all__ = [
     "charge_loss",
     "combine_amplifiers",
     "compress_skips",
+    "correct_crosstalk",
     "dark_current_rate",
     "find_clusters",
+    "find_patterns",
     "fit_calibration",
     "fit_dark_current",
     "fit_dark_current_slices",
     "init_config",
     "load_config",
+    "measure_crosstalk",
     "noise_vs_skips",
     "read_layout",
     "run",
@@ -85,6 +90,9 @@ _LAZY = {
     **dict.fromkeys(
         ["dark_current_rate", "fit_calibration", "fit_dark_current", "fit_dark_current_slices"],
         "charge",
+    ),
+    **dict.fromkeys(
+        ["Patterns", "correct_crosstalk", "find_patterns", "measure_crosstalk"], "patterns"
     ),
     **dict.fromkeys(["charge_loss", "noise_vs_skips"], "skips"),
     **dict.fromkeys(["FitResult", "Histogram"], "fitting"),
