@@ -32,13 +32,29 @@ def image_with(n_rows: int, n_cols: int, seed: int = 1) -> Image:
 
 
 def process(samples: NDArray[Any], stages: list[Any], **image: Any) -> sk.PipelineOutput:
+    """The result, which must be the same for rows one by one, in threes, and all at once."""
+    alone, *others = (pushed(samples, stages, n, **image) for n in (1, 3, max(len(samples), 1)))
+    for other in others:
+        assert other.mask.tobytes() == alone.mask.tobytes()
+        assert other.clusters.tobytes() == alone.clusters.tobytes()
+        for name, plane in alone.planes.items():
+            assert other.planes[name].tobytes() == plane.tobytes(), name
+    return alone
+
+
+def pushed(
+    samples: NDArray[Any], stages: list[Any], n_together: int, **image: Any
+) -> sk.PipelineOutput:
     if samples.ndim == 2:
         samples = samples[..., None]
     with sk.Pipeline(
         stages, n_rows=len(samples), n_cols=samples.shape[1], n_skips=samples.shape[2],
         dtype=samples.dtype, **image,
     ) as pipeline:  # fmt: skip
-        parts = [pipeline.push(rows[None]) for rows in samples]
+        parts = [
+            pipeline.push(samples[begin : begin + n_together])
+            for begin in range(0, len(samples), n_together)
+        ]
         parts.append(pipeline.finish())
     planes = {
         name: np.concatenate([part.planes[name] for part in parts]) for name in parts[0].planes
@@ -224,6 +240,51 @@ def test_gain_may_come_from_the_header() -> None:
     assert (out.planes["mean"] == 2.0).all()
     with pytest.raises(sk.ConfigError, match='"MEGIAN"; nearest: "MEGAIN"'):
         process(image, [sk.Calibrate(gain="MEGIAN")], header={"MEGAIN": 6.0})
+
+
+def test_masks_are_those_rows_and_columns() -> None:
+    out = process(np.ones((9, 8)), [sk.MaskRows(rows=[[2, 4], 7]), sk.MaskColumns(columns=[0, 7])])
+    rows = (out.mask & sk.MaskBit.BADROW) != 0
+    assert np.array_equal(np.flatnonzero(rows.any(axis=1)), [2, 3, 4, 7])
+    assert np.array_equal(rows.any(axis=1), rows.all(axis=1))
+    columns = (out.mask & sk.MaskBit.BADCOL) != 0
+    assert np.array_equal(np.flatnonzero(columns.any(axis=0)), [0, 7])
+    assert np.array_equal(columns.any(axis=0), columns.all(axis=0))
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [sk.MaskRows(rows=[0]), sk.MaskColumns(columns=[0]), sk.Calibrate(gain=0.5),
+     sk.SubtractPedestal(), sk.ReplaceSaturated(limit=5)],
+    ids=lambda stage: stage["kind"],
+)  # fmt: skip
+def test_a_stage_without_memory_plans_none(stage: Any) -> None:
+    pipeline = sk.Pipeline(
+        [sk.CompressSkips(statistics=["mean", "first"]), stage], n_cols=5, n_skips=3, n_rows=4,
+        dtype="i2",
+    )  # fmt: skip
+    (planned,) = (p for p in pipeline.plan["stages"] if p["name"] == stage["kind"])
+    assert (planned["delay_rows"], planned["barrier"]) == (0, False)
+    if stage["kind"] != "subtract_pedestal":
+        assert planned["state_bytes"] == 0
+
+
+def test_a_gain_below_one_is_a_gain() -> None:
+    assert (process(np.ones((2, 3)), [sk.Calibrate(gain=0.25)]).planes["mean"] == 4).all()
+    assert (process(np.ones((2, 3)), [sk.Calibrate(gain=1.1)]).planes["mean"] == 1 / 1.1).all()
+
+
+def test_replaced_pixels_are_counted() -> None:
+    samples = np.full((2, 3, 4), 10.0)
+    samples[1, 1, 0] = samples[0, 2, 0] = 900
+    with sk.Pipeline(
+        [sk.CompressSkips(statistics=["mean", "first"]), sk.ReplaceSaturated(limit=50)],
+        n_cols=3, n_skips=4, dtype="f8",
+    ) as pipeline:  # fmt: skip
+        pipeline.push(samples)
+        pipeline.finish()
+        found = {f["name"]: f["value"] for f in pipeline.findings()}
+    assert found["replaced"] == 2
 
 
 def test_masked_rows_and_columns_take_no_part() -> None:
