@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .running import ImageResult, run
     from .simulate import Truth
     from .skips import charge_loss, noise_vs_skips
+    from .spectrum import NoiseSpectrum, Spectrum, noise_spectrum
 
 __all__ = [
     "AmplifierCalibration",
@@ -53,11 +54,13 @@ __all__ = [
     "InputConfig",
     "IoError",
     "MaskBit",
+    "NoiseSpectrum",
     "OutputConfig",
     "Patterns",
     "Pipeline",
     "PipelineOutput",
     "SlowStatisticWarning",
+    "Spectrum",
     "Truth",
     "__version__",
     "calibrate",
@@ -74,6 +77,7 @@ __all__ = [
     "init_config",
     "load_config",
     "measure_crosstalk",
+    "noise_spectrum",
     "noise_vs_skips",
     "read_layout",
     "run",
@@ -94,6 +98,7 @@ _LAZY = {
     **dict.fromkeys(
         ["Patterns", "correct_crosstalk", "find_patterns", "measure_crosstalk"], "patterns"
     ),
+    **dict.fromkeys(["NoiseSpectrum", "Spectrum", "noise_spectrum"], "spectrum"),
     **dict.fromkeys(["charge_loss", "noise_vs_skips"], "skips"),
     **dict.fromkeys(["FitResult", "Histogram"], "fitting"),
     "combine_amplifiers": "combine",

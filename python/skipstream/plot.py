@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from .fitting import FitResult
     from .simulate import Truth
+    from .spectrum import Spectrum
 
 __all__ = [
     "match_clusters",
@@ -28,6 +29,7 @@ __all__ = [
     "plot_image",
     "plot_pedestal",
     "plot_recovered_charge",
+    "plot_spectrum",
     "plot_summary",
 ]
 
@@ -387,6 +389,31 @@ def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
     below.plot(data.centres, pulls, ".", ms=2.5, color=BLUE)
     reach = max(4.0, min(10.0, float(np.max(np.abs(pulls), initial=0)) * 1.1))
     below.set(ylim=(-reach, reach), xlabel=f"pixel value ({unit})", ylabel="residual (\u03c3)")
+    return ax
+
+
+def plot_spectrum(spectrum: Spectrum, ax: Axes | None = None) -> Axes:
+    """Draw a noise spectrum, and the strongest of its lines.
+
+    Parameters
+    ----------
+    spectrum
+        From `skipstream.noise_spectrum`.
+    ax
+        Default: new ones.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    ax.plot(spectrum.frequency, spectrum.amplitude, color=BLUE, lw=0.9)
+    for frequency, amplitude in spectrum.lines[:5]:
+        ax.plot(frequency, amplitude, "v", color=VERMILLION, ms=5)
+        ax.annotate(f"{frequency:.4g}", (frequency, amplitude), (0, 6), ha="center",
+                    textcoords="offset points", fontsize=7.5)  # fmt: skip
+    ax.set(xlabel=f"frequency ({spectrum.frequency_unit})", ylabel="mean amplitude",
+           title="noise spectrum", yscale="log")  # fmt: skip
     return ax
 
 
