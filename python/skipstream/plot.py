@@ -374,8 +374,10 @@ def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
     ax.set(xlim=(data.edges[0], data.edges[-1]), title=result.name)
     ax.set_ylabel(f"pixels per {data.edges[1] - data.edges[0]:.2g} {unit}".rstrip())
     if result.model is None:
-        ax.text(0.98, 0.95, f"{result.status}\n{result.reason}", transform=ax.transAxes,
-                ha="right", va="top", color=VERMILLION, wrap=True)  # fmt: skip
+        is_ok = result.status == "ok"
+        lines = [*_shown_values(result), *result.notes] if is_ok else [result.status, result.reason]
+        ax.text(0.98, 0.97, "\n".join(lines), transform=ax.transAxes, ha="right", va="top",
+                fontsize=7.5, color="black" if is_ok else VERMILLION)  # fmt: skip
         ax.set_xlabel(f"pixel value ({unit})")
         return ax
     ax.stairs(result.model, data.edges, color=VERMILLION, lw=1.3, baseline=None, label="fit")
@@ -410,7 +412,7 @@ def plot_spectrum(spectrum: Spectrum, ax: Axes | None = None) -> Axes:
     ax.plot(spectrum.frequency, spectrum.amplitude, color=BLUE, lw=0.9)
     for frequency, amplitude in spectrum.lines[:5]:
         ax.plot(frequency, amplitude, "v", color=VERMILLION, ms=5)
-        ax.annotate(f"{frequency:.4g}", (frequency, amplitude), (0, 6), ha="center",
+        ax.annotate(f"{frequency:.5g}", (frequency, amplitude), (0, 6), ha="center",
                     textcoords="offset points", fontsize=7.5)  # fmt: skip
     ax.set(xlabel=f"frequency ({spectrum.frequency_unit})", ylabel="mean amplitude",
            title="noise spectrum", yscale="log")  # fmt: skip

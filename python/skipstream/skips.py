@@ -130,7 +130,8 @@ def noise_vs_skips(
         n_dof=len(count) - 2,
         p_value=goodness(chi2, len(count) - 2),
         n_values=int(planes[numbers[0]].size),
-        series=Series(count, sigma, error, "samples averaged", f"noise ({unit})",
+        series=Series(count, sigma, error, "samples averaged",
+                      "noise (ADU)" if gain is None else "noise (electron)",
                       {"fit": np.sqrt(model), "1/sqrt(N)": one / np.sqrt(count)}, is_log=True),
     )  # fmt: skip
 
