@@ -1,0 +1,75 @@
+"""Fits against simulated truth: python bench/pulls.py [images].
+
+For every fitted number, over so many images: the mean and the width of the pulls (fitted - true) /
+error, which should be 0 and 1, and how often the truth lies within one error, which should be 68 %.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+
+import skipstream as sk
+
+N_PIXELS = 20_000
+
+
+def charge(rate: float, noise: float, gain: float, offset: float, seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return offset + gain * (random.poisson(rate, N_PIXELS) + random.normal(0, noise, N_PIXELS))
+
+
+def fits(seed: int) -> Iterator[tuple[str, sk.FitResult, dict[str, float]]]:
+    for rate, noise, gain, offset in (
+        (0.1, 0.18, 1.35, 3),
+        (0.5, 0.3, 5, -20),
+        (2, 0.15, 500, 1e4),
+    ):
+        pixels = charge(rate, noise, gain, offset, seed)
+        truth = {"gain": gain, "noise_electron": noise, "offset": offset, "dark_current": rate}
+        case = f"{rate:g} e-/pixel, noise {noise:g} e-"
+        yield f"fit_dark_current, {case}", sk.fit_dark_current(pixels), truth
+        yield f"fit_calibration, {case}", sk.fit_calibration(pixels), truth
+    random = np.random.default_rng(seed)
+    samples = random.normal(0, 30, (2000, 200))
+    truth = {"sigma_1": 30.0, "exponent": 0.5}
+    yield "noise_vs_skips, white", sk.noise_vs_skips(samples, n_points=15), truth
+    samples += 3 * random.normal(0, 1, (2000, 1))
+    truth = {"sigma_1": 30.0, "floor": 3.0}
+    yield "noise_vs_skips, floor 3", sk.noise_vs_skips(samples, n_points=15), truth
+    source = random.normal(0, 3, (200, 200))
+    hit = random.random(source.shape) < 0.01
+    source[hit] += random.uniform(400, 5000, hit.sum())
+    target = 0.002 * source + random.normal(0, 3, source.shape)
+    found = sk.measure_crosstalk(source, target, low=400, high=5000, n_resamplings=300)
+    yield "measure_crosstalk", found, {"coefficient": 0.002, "null": 0.0}
+    difference = random.normal(0, 4, 20_000)
+    found = sk.charge_loss(difference, np.zeros(20_000))
+    truth = {"mean_difference": 0.0, "std_difference": 4.0, "core_sigma": 4.0, "coefficient": 0.0,
+             "skewness": 0.0}  # fmt: skip
+    yield "charge_loss, none lost", found, truth
+
+
+def main() -> None:
+    n_images = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    pulls: dict[tuple[str, str], list[float]] = {}
+    n_failed: dict[str, int] = {}
+    for seed in range(n_images):
+        for case, result, truth in fits(seed):
+            n_failed[case] = n_failed.get(case, 0) + (result.status != "ok")
+            for name in truth:
+                if name in result.values and np.isfinite(result[name]):
+                    pull = (result[name] - truth[name]) / result.errors[name]
+                    pulls.setdefault((case, name), []).append(pull)
+    print(f"| fit | number | mean | width | within 1 | failed of {n_images} |")
+    print("|---|---|---|---|---|---|")
+    for (case, name), values in pulls.items():
+        inside = np.mean(np.abs(values) < 1)
+        print(f"| {case} | {name} | {np.mean(values):+.2f} | {np.std(values):.2f} | {inside:.0%} | "
+              f"{n_failed[case]} |")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
