@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .simulate import Truth
     from .skips import charge_loss, noise_vs_skips
     from .spectrum import NoiseSpectrum, Spectrum, noise_spectrum
+    from .transfer import measure_cti
 
 __all__ = [
     "AmplifierCalibration",
@@ -77,6 +78,7 @@ __all__ = [
     "init_config",
     "load_config",
     "measure_crosstalk",
+    "measure_cti",
     "noise_spectrum",
     "noise_vs_skips",
     "read_layout",
@@ -102,6 +104,7 @@ _LAZY = {
     **dict.fromkeys(["charge_loss", "noise_vs_skips"], "skips"),
     **dict.fromkeys(["FitResult", "Histogram"], "fitting"),
     "combine_amplifiers": "combine",
+    "measure_cti": "transfer",
     "Truth": "simulate",
 }
 
