@@ -340,3 +340,28 @@ def test_a_stage_refuses_what_it_does_not_know() -> None:
         sk.SubtractPedestal(axis="rwo")
     with pytest.raises(sk.Error, match=r"calibrate.gain: must be above 0 ADU/e-; got 0"):
         sk.Calibrate(gain=0)
+
+
+@pytest.mark.parametrize(("rate", "rebin_rows"), [(0.0, 1), (0.3, 1), (1.2, 1), (2.0, 20)])
+def test_the_lowest_peak_is_that_of_empty_pixels(rate: float, rebin_rows: int) -> None:
+    """However much charge there is; rows of 600 pixels, noise 0.2 e-, 1.3 ADU/e-."""
+    random = np.random.default_rng(7)
+    pedestals = np.repeat(random.normal(1000, 50, 40 // rebin_rows), rebin_rows)
+    charge = random.poisson(rate, (40, 600)) + random.normal(0, 0.2, (40, 600))
+    charge[:, :6] += random.exponential(500, (40, 6))
+    image = pedestals[:, None] + 1.3 * charge
+    stage = sk.SubtractPedestal(method="lowest_peak", region="active", rebin_rows=rebin_rows)
+    out = process(image, [stage])
+    found = image[:, 300] - out.planes["mean"][:, 300]
+    n_empty = 600 * rebin_rows * np.exp(-rate)
+    # Of the empty pixels, a part is within 1.2 widths: a wider error than sigma / sqrt(n).
+    allowed = 6 * 1.3 * 0.2 * 1.5 / np.sqrt(n_empty) + 0.05
+    assert np.abs(found - pedestals).max() < allowed
+
+
+def test_the_lowest_peak_of_few_pixels() -> None:
+    for values in ([[1.0, 1.0]], [[1.0, 2.0]], [[3.0] * 9], [[1.0, 2.0, 3.0]]):
+        image = np.array(values)
+        out = process(image, [sk.SubtractPedestal(method="lowest_peak")])
+        found = image[0, 0] - out.planes["mean"][0, 0]
+        assert image.min() <= found <= image.max()

@@ -19,8 +19,14 @@ from .running import run
 
 __all__ = ["DEFAULT_STAGES", "AmplifierCalibration", "calibrate", "write_calibration"]
 
-#: Stages up to pixels in ADU.
-DEFAULT_STAGES = {"stage": [{"kind": "compress_skips"}, {"kind": "subtract_pedestal"}]}
+#: Stages up to pixels in ADU. The lowest peak of the active pixels needs no overscan, and charge
+#: does not pull it.
+DEFAULT_STAGES = {
+    "stage": [
+        {"kind": "compress_skips"},
+        {"kind": "subtract_pedestal", "method": "lowest_peak", "region": "active"},
+    ]
+}
 _QUANTITIES = {  # name in the file: parameter of the fit, unit
     "gain": "adu/electron",
     "noise_electron": "electron",
@@ -73,8 +79,7 @@ def calibrate(
     paths
         FITS files, read one after another: memory does not grow with their number.
     config
-        The stages before the calibration, up to pixels in ADU. Default: `compress_skips` and
-        `subtract_pedestal`.
+        The stages before the calibration, up to pixels in ADU. Default: `DEFAULT_STAGES`.
     threads
         Threads that share a file.
 

@@ -560,7 +560,8 @@ def stages(name: str | None, markdown: bool, stub: bool) -> None:
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
-    help="Stages up to pixels in ADU. Default: compress_skips, subtract_pedestal.",
+    help="Stages up to pixels in ADU. Default: compress_skips, and subtract_pedestal to the "
+    "lowest peak.",
 )
 @_set_option
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")

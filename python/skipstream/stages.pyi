@@ -87,7 +87,7 @@ class SubtractPedestal(Stage):
     def __init__(
         self,
         *,
-        method: Literal["mean", "median", "gaussian_fit", "clipped_mean"] = ...,
+        method: Literal["mean", "median", "gaussian_fit", "clipped_mean", "lowest_peak"] = ...,
         region: Literal["auto", "overscan", "active"] = ...,
         axis: Literal["row", "column", "both"] = ...,
         rebin_rows: int = ...,

@@ -741,7 +741,11 @@ void impossible_configs_are_refused_in_words() {
   refused([](C& c) { c.statistics = {"quantile(1.5)"}; }, "from 0 to 1");
   refused([](C& c) { c.statistics = {"quantile(x)"}; }, "quantile(x)");
   refused([](C& c) { c.statistics = {"quantile"}; }, "quantile(q)");
-  refused([](C& c) { c.statistics = {"mean(2)"}; }, "argument");
+  refused([](C& c) { c.statistics = {"median(2)"}; }, "argument");
+  refused([](C& c) { c.statistics = {"mean(0)"}; }, "first n samples");
+  refused([](C& c) { c.statistics = {"mean(501)"}; }, "500 samples in use");
+  refused([](C& c) { c.statistics = {"sample(500)"}; }, "500 samples");
+  refused([](C& c) { c.statistics = {"sample"}; }, "sample(s)");
   refused([](C& c) { c.begin_skip = 700; },
           "compress_skips.begin_skip: must be below n_skips = 500; got 700");
   refused([](C& c) { c.begin_skip = -501; }, "begin_skip");

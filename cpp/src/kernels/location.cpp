@@ -146,4 +146,80 @@ std::optional<Location> fit_gaussian(std::span<double> values, std::span<double>
   return std::nullopt;
 }
 
+Location lowest_peak(std::span<double> values, std::span<double> bins,
+                     std::span<double> smooth) noexcept {
+  std::sort(values.begin(), values.end());
+  const std::size_t n = values.size();
+  const std::size_t tenth = std::max<std::size_t>(1, std::min(n - 1, n / 10));
+  std::size_t densest = 0;
+  for (std::size_t i = 0; i + tenth < n; ++i) {
+    if (values[i + tenth] - values[i] < values[densest + tenth] - values[densest]) densest = i;
+  }
+  const double band = values[densest + tenth] - values[densest];
+  if (!(band > 0)) return {values[densest], 0.0};
+
+  // Only the lowest peak is sought: what lies too far above it is left out.
+  const double step = band / 4;
+  const double low = values[n / 2000] - 4 * band;
+  const double reach = (values[n - 1 - n / 2000] - low) / step + 16;
+  const auto n_bins =
+      static_cast<std::size_t>(std::clamp(reach, 32.0, static_cast<double>(bins.size())));
+  std::fill_n(bins.begin(), n_bins, 0.0);
+  for (const double value : values) {
+    const double at = (value - low) / step;
+    if (at >= 0 && at < static_cast<double>(n_bins)) bins[static_cast<std::size_t>(at)] += 1;
+  }
+  constexpr std::size_t half = 16;
+  double kernel[2 * half + 1];
+  double sum = 0;
+  for (std::size_t k = 0; k < 2 * half + 1; ++k) {
+    const double u = (static_cast<double>(k) - static_cast<double>(half)) / 4;
+    kernel[k] = std::exp(-u * u / 2);
+    sum += kernel[k];
+  }
+  double squares = 0;
+  for (double& weight : kernel) {
+    weight /= sum;
+    squares += weight * weight;
+  }
+  double highest = 0;
+  for (std::size_t i = 0; i < n_bins; ++i) {
+    double density = 0;
+    for (std::size_t k = 0; k < 2 * half + 1; ++k) {
+      if (i + k >= half && i + k - half < n_bins) density += kernel[k] * bins[i + k - half];
+    }
+    smooth[i] = density;
+    highest = std::max(highest, density);
+  }
+  std::size_t top = 0;  // the highest place since the last valley
+  for (std::size_t i = 1; i < n_bins; ++i) {
+    if (smooth[i] > smooth[top]) top = i;
+    const double noise = std::sqrt(smooth[top] * squares);
+    if (!(smooth[top] - smooth[i] > std::max(0.1 * smooth[top], 5 * noise))) continue;
+    if (smooth[top] > 0.01 * highest) break;
+    top = i;
+  }
+  const double flank = std::exp(-0.5) * smooth[top];
+  std::size_t left = top;
+  while (left > 0 && smooth[left] > flank) --left;
+  const double fall = smooth[left + 1] - smooth[left];
+  const double at = static_cast<double>(left) + (fall > 0 ? (flank - smooth[left]) / fall : 0.0);
+  const double wide = (static_cast<double>(top) - at) * step;
+  Location peak{low + (static_cast<double>(top) + 0.5) * step,
+                std::sqrt(std::max(wide * wide - band * band, band * band / 4))};
+  constexpr int max_iterations = 20;
+  for (int iteration = 0; iteration < max_iterations; ++iteration) {
+    const auto first =
+        std::lower_bound(values.begin(), values.end(), peak.value - 1.2 * peak.sigma);
+    const auto last = std::upper_bound(first, values.end(), peak.value + 1.2 * peak.sigma);
+    if (first == last) break;
+    const std::span<const double> core(first, last);
+    const double centre = mean_and_std(core).value;
+    const bool stays = centre == peak.value;
+    peak.value = centre;
+    if (stays) break;
+  }
+  return peak;
+}
+
 }  // namespace skipstream::kernels

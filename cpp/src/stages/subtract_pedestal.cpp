@@ -67,6 +67,7 @@ StagePlan SubtractPedestal::begin(const ImageInfo& image, const std::vector<Plan
   values_.reserve(std::max(group * n_cols, keep_values_ ? n_rows : 0));
   work_.resize(values_.capacity());
   if (config_.method == PedestalMethod::gaussian_fit) bins_.resize(max_bins);
+  if (config_.method == PedestalMethod::lowest_peak) bins_.resize(2 * max_bins);
   return {.planes = planes,
           .delay_rows = barrier ? 0 : config_.rebin_rows - 1,
           .state_bytes = bytes_of(in_region_, values_, work_, bins_, held_, held_mask_,
@@ -113,6 +114,9 @@ std::optional<kernels::Location> SubtractPedestal::estimate(std::span<double> va
         return fitted;
       }
       break;
+    case PedestalMethod::lowest_peak:
+      return kernels::lowest_peak(values, std::span(bins_).first(max_bins),
+                                  std::span(bins_).last(max_bins));
     case PedestalMethod::median:
       break;
   }

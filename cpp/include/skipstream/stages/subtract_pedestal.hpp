@@ -15,9 +15,10 @@
 
 namespace skipstream {
 
-enum class PedestalMethod : std::uint8_t { mean, median, gaussian_fit, clipped_mean };
+enum class PedestalMethod : std::uint8_t { mean, median, gaussian_fit, clipped_mean, lowest_peak };
 constexpr auto choice_names(PedestalMethod /*choice*/) {
-  return std::array<std::string_view, 4>{"mean", "median", "gaussian_fit", "clipped_mean"};
+  return std::array<std::string_view, 5>{"mean", "median", "gaussian_fit", "clipped_mean",
+                                         "lowest_peak"};
 }
 
 enum class PedestalRegion : std::uint8_t { automatic, overscan, active };
@@ -54,7 +55,8 @@ class SubtractPedestal : public PixelStage {
     return std::tuple(
         field("method", &C::method,
               "How the pedestal is estimated; gaussian_fit fits a histogram and falls back to the "
-              "median where the fit fails."),
+              "median where the fit fails; lowest_peak is the place of empty pixels among single "
+              "electrons, for much dark current or no overscan."),
         field("region", &C::region,
               "Columns that a row's pedestal comes from; auto: the overscan where it has at least "
               "3 columns, else the active columns."),
