@@ -69,6 +69,16 @@ def test_a_tail_of_tracks_does_no_harm() -> None:
     assert result["gain"] == pytest.approx(1.35, rel=0.01)
 
 
+def test_a_peak_is_not_taken_twice() -> None:
+    """Where the next peak has few pixels, its place must not run back to the one before."""
+    for seed in (83, 12, 40):
+        random = np.random.default_rng(seed)
+        values = 3 + 1.35 * (random.poisson(0.1, 20_000) + random.normal(0, 0.18, 20_000))
+        result = sk.fit_calibration(values, min_counts=20)
+        assert result.status == "ok", result.reason
+        assert result["gain"] == pytest.approx(1.35, rel=0.02)
+
+
 def test_edges() -> None:
     empty = pixels(1, 0.0, 0.2, 5.0, 0.0)
     none = sk.fit_dark_current(empty)

@@ -497,10 +497,11 @@ def fit_calibration(
     while len(places) < n_peaks:
         step = (places[-1] - places[0]) / (len(places) - 1) if len(places) > 1 else g
         expected = places[-1] + step
+        predicted = expected
         for _ in range(5):
             core = values[np.abs(values - expected) < min(2 * noise, step / 2)]
             if noise < step / 5 and len(core) and len(places) > 1:
-                expected = float(core.mean())
+                expected = float(np.clip(core.mean(), predicted - step / 6, predicted + step / 6))
         if len(core) < min_counts:
             break
         places.append(expected)
@@ -514,9 +515,13 @@ def fit_calibration(
     )
     means, sizes = np.asarray(means[:-1]), np.asarray(sizes[:-1])
     sigma_of_mean: Floats = np.sqrt(np.diag(covariance)[:-1])
-    (b, g), (error_b, error_g), chi2 = _line(
-        np.arange(len(means), dtype=np.float64), means, covariance[:-1, :-1]
-    )
+    try:
+        (b, g), (error_b, error_g), chi2 = _line(
+            np.arange(len(means), dtype=np.float64), means, covariance[:-1, :-1]
+        )
+    except np.linalg.LinAlgError:
+        reason = "the peaks cannot be told from one another"
+        return failed(name, units, reason, data, len(values))
     residuals = (means - b - g * np.arange(len(means))) / g
     noise_error = float(np.sqrt(covariance[-1, -1]))
     largest = int(np.argmax(np.abs(residuals)))
