@@ -408,9 +408,11 @@ def _mixture(
     """
     means = starts.copy()
     reach = (starts[-1] - starts[0]) / (len(starts) - 1) / 3
+    whole = np.ones(len(means))  # of each Gaussian, over what the range holds of it
+    whole[-1] = 2
     sizes = np.ones(len(means))
     for _ in range(500):
-        density = sizes * np.exp(-0.5 * ((centres[:, None] - means) / sigma) ** 2)
+        density = whole * sizes * np.exp(-0.5 * ((centres[:, None] - means) / sigma) ** 2)
         share = density / np.maximum(density.sum(axis=1, keepdims=True), 1e-300)
         weight = share * counts[:, None]
         sizes = np.maximum(weight.sum(axis=0), 1e-12)
@@ -428,7 +430,7 @@ def _mixture(
             break
     n = len(means)
     distance = (centres[:, None] - means) / sigma
-    density = sizes * np.exp(-0.5 * distance**2)
+    density = whole * sizes * np.exp(-0.5 * distance**2)
     share = density / np.maximum(density.sum(axis=1, keepdims=True), 1e-300)
     inner = share[:, :-1], distance[:, :-1]
     width_score = np.sum(inner[0] * (inner[1] ** 2 - 1), axis=1, keepdims=True) / sigma
