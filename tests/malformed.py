@@ -296,6 +296,9 @@ def _tiles() -> Iterator[Case]:
         yield Case(f"ZTILE1 = {value}", table(ZTILE1=value), "[1]")
     yield Case("too few tiles", table(ZTILE2="2"), "has 3 tiles")
     yield Case("more rows stated", table(ZNAXIS2="60"), "has 60 tiles")
+    most = str(2**63 - 1)
+    yield Case("rows to the limit", table(ZNAXIS2=most), f"has {most} tiles")
+    yield Case("rows to the limit in twos", table(ZNAXIS2=most, ZTILE2="2"), f"has {2**62} tiles")
     yield Case("no column of data", table(TTYPE1="'OTHER   '"), "no column COMPRESSED_DATA")
     yield Case("data in a plain column", table(TFORM1="'8B      '"), "COMPRESSED_DATA has format")
     for form in ("'1Z      '", "'        '", "'99999999999999999999B'", "'-1PB    '"):

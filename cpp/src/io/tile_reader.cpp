@@ -123,7 +123,7 @@ TileReader::TileReader(const ByteSource& source, const FitsHdu& hdu, const Sampl
   }
   tile_cols_ = std::min(integer_of(hdu, "ZTILE1").value_or(row_samples_), row_samples_);
   tile_rows_ = std::min(integer_of(hdu, "ZTILE2").value_or(1), frame_rows_);
-  tiles_across_ = (row_samples_ + tile_cols_ - 1) / tile_cols_;
+  tiles_across_ = (row_samples_ - 1) / tile_cols_ + 1;  // without a sum that may overflow
   codec_ = hdu.compression.starts_with("RICE") ? Codec::rice
            : hdu.compression == "GZIP_1"       ? Codec::gzip1
            : hdu.compression == "GZIP_2"       ? Codec::gzip2
@@ -180,7 +180,10 @@ void TileReader::read_columns(const FitsHdu& hdu) {
   if (gap < table_bytes || gap > hdu.data_bytes) refuse("THEAP is outside of the table's data");
   heap_offset_ = table_offset_ + gap;
   heap_bytes_ = hdu.data_bytes - gap;
-  const std::int64_t n_tiles = tiles_across_ * ((frame_rows_ + tile_rows_ - 1) / tile_rows_);
+  std::int64_t n_tiles = 0;
+  if (__builtin_mul_overflow(tiles_across_, (frame_rows_ - 1) / tile_rows_ + 1, &n_tiles)) {
+    refuse("the number of tiles exceeds 64 bits");
+  }
   if (n_tiles != n_table_rows) {
     refuse("NAXIS2 = " + std::to_string(n_table_rows) + ", but the image has " +
            std::to_string(n_tiles) + " tiles");
@@ -625,7 +628,7 @@ class TileReader::Cursor : public SampleCursor {
 };
 
 std::int64_t TileReader::complete_rows(std::int64_t bytes_there) const {
-  const std::int64_t n_bands = (frame_rows_ + tile_rows_ - 1) / tile_rows_;
+  const std::int64_t n_bands = (frame_rows_ - 1) / tile_rows_ + 1;
   std::vector<std::byte> row(static_cast<std::size_t>(table_row_bytes_));
   for (std::int64_t tile = 0; tile < n_bands * tiles_across_; ++tile) {
     bool is_there = (tile + 1) * table_row_bytes_ <= bytes_there;
