@@ -1,3 +1,4 @@
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -6,6 +7,7 @@
 #include "skipstream/base/error.hpp"
 #include "skipstream/base/mask.hpp"
 #include "skipstream/kernels/dispatch.hpp"
+#include "skipstream/kernels/location.hpp"
 #include "skipstream/pipeline/chain.hpp"
 #include "skipstream/version.hpp"
 
@@ -115,6 +117,18 @@ PYBIND11_MODULE(_core, m) {
   });
   m.def("nearest_name", &nearest_name, py::arg("word"), py::arg("candidates"));
   m.def("simd_level", &kernels::simd_level);
+  m.def(
+      "lowest_peak",
+      [](const py::array_t<double, py::array::c_style | py::array::forcecast>& values) {
+        std::vector<double> sorted(values.data(), values.data() + values.size());
+        if (sorted.size() < 2) throw ConfigError("lowest_peak: needs at least 2 values");
+        constexpr std::size_t n_bins = 4000;
+        std::vector<double> bins(n_bins);
+        std::vector<double> smooth(n_bins);
+        const auto peak = kernels::lowest_peak(sorted, bins, smooth);
+        return std::pair(peak.value, peak.sigma);
+      },
+      py::arg("values"));
 
   register_files(m);
   register_pipeline(m);

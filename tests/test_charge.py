@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("iminuit")
 
 import skipstream as sk
-from skipstream.charge import lowest_peak
+from skipstream._core import lowest_peak
 
 NIGHTLY = bool(os.environ.get("SKIPSTREAM_NIGHTLY"))
 N_IMAGES = 200 if NIGHTLY else 12

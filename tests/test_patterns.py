@@ -124,6 +124,8 @@ def test_crosstalk_at_the_edges() -> None:
     assert masked.status == "failed"
     with pytest.raises(sk.ConfigError, match="low < high"):
         sk.measure_crosstalk(source, target, low=5, high=4)
+    with pytest.raises(sk.ConfigError, match=r"measure_crosstalk\.mask"):
+        sk.measure_crosstalk(source, target, low=400, high=5000, mask=np.zeros(source.shape[1]))
     with pytest.raises(sk.ConfigError, match="one shape"):
         sk.measure_crosstalk(source, target[:5], low=4, high=5)
     with pytest.raises(sk.ConfigError, match="one shape"):

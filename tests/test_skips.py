@@ -142,6 +142,8 @@ def test_edges() -> None:
     assert "10 pixels" in sk.charge_loss(np.ones(5), np.zeros(5)).reason
     with pytest.raises(sk.ConfigError, match="shape"):
         sk.charge_loss(np.ones(5), np.ones(6))
+    with pytest.raises(sk.ConfigError, match=r"charge_loss\.mask"):
+        sk.charge_loss(np.ones((5, 6)), np.ones((5, 6)), mask=np.zeros(6))
 
 
 def test_points_draw() -> None:

@@ -55,6 +55,8 @@ def test_edges() -> None:
     assert sk.measure_cti(np.ones((2, 2)), low=0.5, high=2).status == "failed"
     exact = np.tile([0.0, 0.0, 100.0, 0.0, 0.0], (20, 20))
     assert "do not differ" in sk.measure_cti(exact, low=50, high=200).reason
+    with pytest.raises(sk.ConfigError, match=r"measure_cti\.mask"):
+        sk.measure_cti(image, low=1, high=2, mask=np.zeros(image.shape[1]))
     with pytest.raises(sk.ConfigError, match="axis"):
         sk.measure_cti(image, low=1, high=2, axis="x")
     with pytest.raises(sk.ConfigError, match="low < high"):

@@ -19,6 +19,7 @@ from .fitting import (
     goodness,
     histogram_of,
     linear_fit,
+    without_masked,
 )
 
 __all__ = ["dark_current_rate", "fit_calibration", "fit_dark_current", "fit_dark_current_slices"]
@@ -28,57 +29,9 @@ _MAX_PEAKS = 80
 _N_STARTS = 4
 
 
-def _usable(pixels: ArrayLike, mask: ArrayLike | None) -> Floats:
-    values = np.asarray(pixels, dtype=np.float64)
-    keep = np.isfinite(values)
-    if mask is not None:
-        bits = np.asarray(mask)
-        if bits.shape != values.shape:
-            raise _core.ConfigError(
-                f"mask must have the shape {values.shape} of the pixels; got {bits.shape}"
-            )
-        keep &= bits == 0
-    return values[keep]
-
-
-def lowest_peak(values: Floats) -> tuple[float, float]:
-    """Position and width of the lowest peak, mostly that of empty pixels.
-
-    Peaks are sought in a smooth density, whose bandwidth is the shortest stretch that holds a
-    tenth of the pixels; a peak counts where it has at least 1 % of the highest one and stands out
-    of its own noise. The width is where its left flank falls to ``exp(-1/2)``: no charge reaches
-    there.
-    """
-    ordered = np.sort(values)
-    tenth = max(2, len(ordered) // 10)
-    band = float(np.min(ordered[tenth:] - ordered[:-tenth]))
-    if not band > 0:
-        return float(ordered[0]), math.nan
-    step = band / 4
-    low, high = np.quantile(ordered, [5e-4, 0.9995])
-    low, high = low - 4 * band, min(high, low + 4000 * band) + 4 * band
-    counts, edges = np.histogram(ordered, max(8, int((high - low) / step)), (low, high))
-    step = edges[1] - edges[0]
-    x = np.arange(-16, 17) * step
-    kernel = np.exp(-0.5 * (x / band) ** 2)
-    density = np.convolve(counts, kernel / kernel.sum(), mode="same")
-    noise = np.sqrt(density * np.sum((kernel / kernel.sum()) ** 2))
-    centres = (edges[1:] + edges[:-1]) / 2
-    top = 0  # the highest place since the last valley
-    for i in range(1, len(density)):
-        if density[i] > density[top]:
-            top = i
-        clear = density[top] - density[i] > max(0.1 * density[top], 5 * noise[top])
-        if clear and density[top] > 0.01 * density.max():
-            break
-        if clear:
-            top = i
-    left = top
-    while left > 0 and density[left] > math.exp(-0.5) * density[top]:
-        left -= 1
-    fall = density[left + 1] - density[left]
-    at = centres[left] + step * (math.exp(-0.5) * density[top] - density[left]) / fall
-    return float(centres[top]), math.sqrt(max((centres[top] - at) ** 2 - band**2, band**2 / 4))
+def _usable(pixels: ArrayLike, mask: ArrayLike | None, name: str) -> Floats:
+    values = without_masked(pixels, mask, name)
+    return values[np.isfinite(values)]
 
 
 def _expected(
@@ -218,10 +171,10 @@ def fit_dark_current(
     if gain is not None and not gain > 0:
         raise _core.ConfigError(f"fit_dark_current.gain: must be above 0; got {gain}")
     name, units = "dark current", _dark_current_units(unit)
-    values = _usable(pixels, mask)
+    values = _usable(pixels, mask, "fit_dark_current")
     if len(values) < 100:
         return failed(name, units, f"needs at least 100 pixels; got {len(values)}", n=len(values))
-    peak, noise = lowest_peak(values)
+    peak, noise = _core.lowest_peak(values)
     if not noise > 0:
         return failed(name, units, "the pixels of the lowest peak have no width", n=len(values))
     # Before the gain is known: all that may be the bulk, and single electrons behind it.
@@ -486,7 +439,7 @@ def fit_calibration(
              "noise_electron": "electron", "nonlinearity": "electron"}  # fmt: skip
     if n_peaks < 2 or min_counts < 1:
         raise _core.ConfigError("fit_calibration: n_peaks must be at least 2, min_counts 1")
-    values = _usable(pixels, mask)
+    values = _usable(pixels, mask, "fit_calibration")
     first = fit_dark_current(values, gain=gain, unit=unit)
     if first.status != "ok":
         return failed(name, units, first.reason, first.data, len(values))

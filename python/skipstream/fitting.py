@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 
@@ -24,9 +24,44 @@ __all__ = [
     "goodness",
     "histogram_of",
     "linear_fit",
+    "lines_of",
+    "median_and_sigma",
+    "without_masked",
 ]
 
 Floats = NDArray[np.float64]
+
+_MAD_TO_SIGMA = 1.482602218505602  # of a Gaussian
+
+
+def median_and_sigma(values: Floats) -> tuple[float, float]:
+    """Median, and 1.4826 times the median of the absolute deviations from it."""
+    centre = np.median(values)
+    return float(centre), float(_MAD_TO_SIGMA * np.median(np.abs(values - centre)))
+
+
+def without_masked(pixels: ArrayLike, mask: ArrayLike | None, name: str) -> Floats:
+    """Float64 pixels, NaN where the mask is not 0. `name` stands in the error of other shapes."""
+    values = np.asarray(pixels, dtype=np.float64)
+    if mask is None:
+        return values
+    bits = np.asarray(mask)
+    if bits.shape != values.shape:
+        raise _core.ConfigError(
+            f"{name}.mask: must have the shape {values.shape} of the pixels; got {bits.shape}"
+        )
+    return np.where(bits == 0, values, np.nan)
+
+
+def lines_of(image: ArrayLike, axis: str, mask: ArrayLike | None, name: str) -> Floats:
+    """Pixels without masked ones, ``(n_lines, n)``: rows for axis ``"row"``, else columns."""
+    values = without_masked(image, mask, name)
+    if values.ndim != 2 or axis not in ("row", "column"):
+        raise _core.ConfigError(
+            f'{name}: needs (n_rows, n_cols), and axis "row" or "column"; got shape '
+            f"{values.shape}, axis {axis!r}"
+        )
+    return values if axis == "row" else values.T
 
 
 @dataclass(frozen=True)

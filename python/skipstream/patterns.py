@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .fitting import FitResult, Series, failed
+from .fitting import FitResult, Series, failed, lines_of, median_and_sigma, without_masked
 
 __all__ = ["Patterns", "correct_crosstalk", "find_patterns", "measure_crosstalk"]
 
-_MAD_TO_SIGMA = 1.482602218505602
 _POSITIONS = np.dtype([("pattern", "U16"), ("row", np.int64), ("column", np.int64)])
 
 
@@ -78,31 +77,16 @@ def find_patterns(
     ConfigError
         The image is not two-dimensional, or a parameter is impossible.
     """
-    charge = np.asarray(image, dtype=np.float64)
-    if charge.ndim != 2 or axis not in ("row", "column"):
-        raise _core.ConfigError(
-            'find_patterns: needs (n_rows, n_cols), and axis "row" or "column"; got shape '
-            f"{charge.shape}, axis {axis!r}"
-        )
+    charge = lines_of(image, axis, mask, "find_patterns")
     if not (threshold > 0 and 1 <= max_length <= 16 and 1 <= max_electrons <= 9):
         raise _core.ConfigError(
             "find_patterns: threshold must be above 0, max_length from 1 to 16, max_electrons "
             f"from 1 to 9; got {threshold}, {max_length}, {max_electrons}"
         )
     there = np.isfinite(charge)
-    if mask is not None:
-        bits = np.asarray(mask)
-        if bits.shape != charge.shape:
-            raise _core.ConfigError(
-                f"find_patterns: mask must have the shape {charge.shape}; got {bits.shape}"
-            )
-        there &= bits == 0
-    n_pixels = int(there.sum())
     electrons = np.where(there, np.floor(np.where(there, charge, 0) - threshold) + 1, -1)
     electrons = np.clip(electrons, -1, max_electrons + 1).astype(np.int8)
     electrons[there & (electrons < 0)] = 0
-    if axis == "column":
-        electrons = electrons.T
     n_lines, n = electrons.shape
     # A missing pixel at both ends of each line: no run goes on in the next one.
     padded = np.full((n_lines, n + 2), -1, np.int8)
@@ -128,7 +112,9 @@ def find_patterns(
     positions = positions[np.lexsort((positions["column"], positions["row"]))]
     names, counts = np.unique(positions["pattern"], return_counts=True)
     order = np.lexsort((names, -counts))
-    return Patterns({str(names[i]): int(counts[i]) for i in order}, positions, axis, n_pixels)
+    return Patterns(
+        {str(names[i]): int(counts[i]) for i in order}, positions, axis, int(there.sum())
+    )
 
 
 def measure_crosstalk(
@@ -183,7 +169,7 @@ def measure_crosstalk(
         raise _core.ConfigError(f"measure_crosstalk: needs 0 < low < high; got {low}, {high}")
     name = "crosstalk"
     units = dict.fromkeys(("coefficient", "low_68", "high_68", "low_95", "high_95", "null"), "")
-    seen = other if mask is None else np.where(np.asarray(mask) == 0, other, np.nan)
+    seen = without_masked(other, mask, "measure_crosstalk")
     rows, cols = np.nonzero((first >= low) & (first <= high))
 
     def ratios(row_shift: int, col_shift: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -195,8 +181,7 @@ def measure_crosstalk(
         signal, found = signal[good], found[good]
         if len(found) == 0:
             return signal, found
-        centre = np.median(found)
-        width = _MAD_TO_SIGMA * np.median(np.abs(found - centre))
+        centre, width = median_and_sigma(found)
         keep = np.abs(found - centre) <= 5 * width
         return signal[keep], found[keep]
 
@@ -220,7 +205,7 @@ def measure_crosstalk(
     groups = np.array_split(order, min(12, n // 5))
     x = np.array([signal[g].mean() for g in groups])
     y = np.array([np.median(found[g]) for g in groups])
-    of_group = [_MAD_TO_SIGMA * np.median(np.abs(found[g] - np.median(found[g]))) for g in groups]
+    of_group = [median_and_sigma(found[g])[1] for g in groups]
     errors = np.array([1.25 * s / math.sqrt(len(g)) for s, g in zip(of_group, groups, strict=True)])
     values = [coefficient, *map(float, bounds), null]
     null_error = float(spread(empty).std()) if len(empty) >= 10 else math.nan

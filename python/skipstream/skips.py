@@ -9,12 +9,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
-from .fitting import FitResult, Floats, Series, failed, goodness, histogram_of, linear_fit
+from .fitting import (
+    FitResult,
+    Series,
+    failed,
+    goodness,
+    histogram_of,
+    linear_fit,
+    median_and_sigma,
+    without_masked,
+)
 from .pipeline import compress_skips
 
 __all__ = ["charge_loss", "noise_vs_skips", "skips_to_show"]
 
-_MAD_TO_SIGMA = 1.482602218505602
 _VARIANCE_OF_MAD_SIGMA = 1.3599  # of 1.4826 MAD, in sigma^2 / n, for a Gaussian
 
 
@@ -22,11 +30,6 @@ def skips_to_show(n_skips: int, n_points: int = 30) -> list[int]:
     """Numbers of samples from 1 to `n_skips`, evenly spaced in their logarithm, each once."""
     spaced = np.geomspace(1, n_skips, max(2, n_points))
     return sorted({int(n) for n in np.rint(spaced)} | {1, n_skips})
-
-
-def _robust(values: Floats) -> tuple[float, float]:
-    centre = float(np.median(values))
-    return centre, _MAD_TO_SIGMA * float(np.median(np.abs(values - centre)))
 
 
 def noise_vs_skips(
@@ -85,18 +88,15 @@ def noise_vs_skips(
     numbers = sorted(planes)
     if len(numbers) < 3:
         return failed(name, units, f"needs at least 3 numbers of samples; got {len(numbers)}")
-    bits = None if mask is None else np.asarray(mask)
     points, errors = [], []
     for n in numbers:
-        plane = planes[n]
-        if bits is not None and bits.shape != plane.shape:
-            raise _core.ConfigError(
-                f"noise_vs_skips.mask: must have the shape {plane.shape}; got {bits.shape}"
-            )
-        values = plane[np.isfinite(plane) & (True if bits is None else bits == 0)]
+        plane = without_masked(planes[n], mask, "noise_vs_skips")
+        values = plane[np.isfinite(plane)]
         if len(values) < 10:
             return failed(name, units, f"needs at least 10 pixels; got {len(values)}")
-        noise = (_robust(values)[1] if robust else float(values.std(ddof=1))) / (gain or 1.0)
+        noise = (median_and_sigma(values)[1] if robust else float(values.std(ddof=1))) / (
+            gain or 1.0
+        )
         points.append(noise)
         errors.append(noise * math.sqrt((_VARIANCE_OF_MAD_SIGMA if robust else 0.5) / len(values)))
     count = np.array(numbers, dtype=np.float64)
@@ -178,17 +178,15 @@ def charge_loss(
     first, other = np.asarray(sample, dtype=np.float64), np.asarray(reference, dtype=np.float64)
     if first.shape != other.shape:
         raise _core.ConfigError(f"charge_loss: {first.shape} and {other.shape} differ in shape")
-    keep = np.isfinite(first) & np.isfinite(other)
-    if mask is not None:
-        keep &= np.asarray(mask) == 0
-    d = (first - other)[keep]
+    d = without_masked(first - other, mask, "charge_loss")
+    d = d[np.isfinite(d)]
     name = "charge loss"
     units = {"mean_difference": unit, "std_difference": unit, "core": unit, "core_sigma": unit,
              "coefficient": "", "skewness": ""}  # fmt: skip
     n = len(d)
     if n < 10:
         return failed(name, units, f"needs at least 10 pixels; got {n}", n=n)
-    core, sigma = _robust(d)
+    core, sigma = median_and_sigma(d)
     if not sigma > 0:
         return failed(name, units, "more than half of the differences are the same", n=n)
     above = int(np.sum(d > core + n_sigma * sigma))

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
+from .fitting import median_and_sigma
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["NoiseSpectrum", "Spectrum", "noise_spectrum"]
 
-_MAD_TO_SIGMA = 1.482602218505602
 _BLOCK_SAMPLES = 1 << 20
 
 
@@ -146,7 +146,7 @@ def _lines(
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
     ground = np.median(windows, axis=1)
     above = amplitude - ground
-    sigma = _MAD_TO_SIGMA * np.median(np.abs(above - np.median(above)))
+    _, sigma = median_and_sigma(above)
     higher = np.ones(n, bool)
     higher[1:] &= amplitude[1:] >= amplitude[:-1]
     higher[:-1] &= amplitude[:-1] > amplitude[1:]

@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
-from .fitting import FitResult, Series, failed, goodness, linear_fit
+from .fitting import FitResult, Series, failed, goodness, linear_fit, lines_of, median_and_sigma
 
 __all__ = ["measure_cti"]
-
-_MAD_TO_SIGMA = 1.482602218505602
 
 
 def measure_cti(
@@ -55,21 +53,12 @@ def measure_cti(
     ConfigError
         The image is not two-dimensional, or a parameter is impossible.
     """
-    charge = np.asarray(image, dtype=np.float64)
-    if charge.ndim != 2 or axis not in ("row", "column"):
-        raise _core.ConfigError(
-            'measure_cti: needs (n_rows, n_cols), and axis "row" or "column"; got shape '
-            f"{charge.shape}, axis {axis!r}"
-        )
+    charge = lines_of(image, axis, mask, "measure_cti")
     if not 0 < low < high or n_groups < 2:
         raise _core.ConfigError(
             f"measure_cti: needs 0 < low < high and n_groups of at least 2; got {low}, {high}, "
             f"{n_groups}"
         )
-    if mask is not None:
-        charge = np.where(np.asarray(mask) == 0, charge, np.nan)
-    if axis == "column":
-        charge = charge.T
     name, units = "charge transfer", {"cti": "1/transfer", "offset": ""}
     middle = charge[:, 1:-1]
     bright = (middle >= low) & (middle <= high)
@@ -84,7 +73,7 @@ def measure_cti(
     groups = np.array_split(np.argsort(n_transfers, kind="stable"), n_groups)
     x = np.array([n_transfers[g].mean() for g in groups])
     y = np.array([np.median(ratios[g]) for g in groups])
-    widths = [_MAD_TO_SIGMA * np.median(np.abs(ratios[g] - np.median(ratios[g]))) for g in groups]
+    widths = [median_and_sigma(ratios[g])[1] for g in groups]
     errors = np.array([1.2533 * w / math.sqrt(len(g)) for w, g in zip(widths, groups, strict=True)])
     if not np.all(errors > 0):
         return failed(name, units, "the pixels behind bright ones do not differ", n=len(ratios))

@@ -20,6 +20,7 @@
 #include "skipstream/io/plane_writer.hpp"
 #include "skipstream/io/sample_reader.hpp"
 #include "skipstream/pipeline/pipeline.hpp"
+#include "stage_table.hpp"
 
 using namespace skipstream;
 
@@ -98,11 +99,6 @@ std::string raw_file() {
     data += static_cast<char>(sample & 0xff);
   }
   return blocks(head, ' ') + blocks(data, '\0');
-}
-
-Value stage(std::string kind, Value::Table parameters = {}) {
-  parameters.insert(parameters.begin(), Entry{"kind", kind});
-  return parameters;
 }
 
 Value whole_chain() {

@@ -7,6 +7,7 @@
 #include "check.hpp"
 #include "skipstream/base/error.hpp"
 #include "skipstream/pipeline/pipeline.hpp"
+#include "stage_table.hpp"
 
 using namespace skipstream;
 
@@ -14,11 +15,6 @@ namespace {
 
 constexpr std::int64_t n_cols = 23;
 constexpr std::int64_t n_skips = 7;
-
-Value stage(std::string kind, Value::Table parameters = {}) {
-  parameters.insert(parameters.begin(), Entry{"kind", kind});
-  return parameters;
-}
 
 /// Every stage there is; two barriers among them.
 Value whole_chain() {

@@ -128,10 +128,6 @@ SampleReader::SampleReader(const ByteSource& source, const FitsHdu& hdu, const S
 
 std::uint32_t SampleReader::datasum() const { return fold(sum_); }
 
-std::int64_t SampleReader::piece_pixels() const {
-  return source_.is_sequential() ? std::max<std::int64_t>(1, shape_.n_rows * shape_.n_cols) : 1;
-}
-
 class SampleReader::Cursor : public SampleCursor {
  public:
   explicit Cursor(const SampleReader& reader) : reader_(reader) {}

@@ -16,19 +16,14 @@ constexpr std::int64_t padded(std::int64_t n_bytes) {
   return (n_bytes + fits_block_bytes - 1) / fits_block_bytes * fits_block_bytes;
 }
 
-inline constexpr std::int64_t unknown_size = std::int64_t{1} << 62;
-
-/// Bytes that can be read at any offset, from several threads at once; or, where they come one
-/// after another, at offsets that only grow.
+/// Bytes that can be read at any offset, from several threads at once.
 class ByteSource {
  public:
   virtual ~ByteSource() = default;
   [[nodiscard]] virtual const std::string& name() const = 0;
-  /// `unknown_size` where it will be known at the end.
   [[nodiscard]] virtual std::int64_t size() const = 0;
   /// More than `size` where room was made for bytes that were never written.
   [[nodiscard]] virtual std::int64_t reserved_size() const { return size(); }
-  [[nodiscard]] virtual bool is_sequential() const { return false; }
   /// Fills all of `bytes`. Throws FitsError when they are not there, IoError when they cannot be
   /// read.
   virtual void read(std::int64_t offset, std::span<std::byte> bytes) const = 0;

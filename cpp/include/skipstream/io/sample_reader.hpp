@@ -30,7 +30,6 @@ class SampleReader : public SampleSource {
   /// `source` must outlive the reader. Throws FitsError when the shape does not fit the HDU.
   SampleReader(const ByteSource& source, const FitsHdu& hdu, const SampleShape& shape);
 
-  [[nodiscard]] std::int64_t piece_pixels() const override;
   [[nodiscard]] std::unique_ptr<SampleCursor> cursor() const override;
 
   [[nodiscard]] const SampleFormat& format() const { return format_; }
