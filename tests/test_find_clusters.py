@@ -8,15 +8,29 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.sparse import csgraph
 
 import skipstream as sk
 
 STRUCTURE = {4: ndimage.generate_binary_structure(2, 1), 8: np.ones((3, 3), int)}
 
 
-def clusters_of(binary: NDArray[np.bool_], connectivity: int, **options: int) -> NDArray[np.void]:
+def clusters_of(
+    binary: NDArray[np.bool_],
+    connectivity: int,
+    link_distance: float | None = None,
+    **options: int,
+) -> NDArray[np.void]:
     pipeline = sk.Pipeline(
-        [sk.FindClusters(threshold=0.5, seed=0.5, noise=1.0, connectivity=connectivity)],
+        [
+            sk.FindClusters(
+                threshold=0.5,
+                seed=0.5,
+                noise=1.0,
+                connectivity=connectivity,
+                link_distance=link_distance,
+            )
+        ],
         n_cols=binary.shape[1], n_skips=1, dtype="u1", n_rows=len(binary), **options,
     )  # fmt: skip
     with pipeline:
@@ -212,3 +226,75 @@ def test_an_image_without_pixels_has_no_clusters(shape: tuple[int, int]) -> None
 def test_a_cube_is_refused() -> None:
     with pytest.raises(sk.ConfigError, match=r"must be \(n_rows, n_cols\)"):
         sk.find_clusters(np.zeros((2, 3, 4)), threshold=4, seed=10)
+
+
+def linked(
+    binary: NDArray[np.bool_], distance: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First pixel (flat index + 1) and number of pixels of each group, by all pairs."""
+    rows, cols = np.nonzero(binary)
+    places = np.stack([rows, cols], axis=1)
+    near = ((places[:, None] - places[None]) ** 2).sum(axis=-1) <= distance**2
+    _, group = csgraph.connected_components(near)
+    _, first, counts = np.unique(group, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    flat = rows * binary.shape[1] + cols
+    return flat[first][order] + 1, counts[order]
+
+
+@pytest.mark.parametrize("distance", [1, 1.5, 2, 2.3, 3, 5.1, 40])
+@pytest.mark.parametrize("shape", [(40, 50), (1, 60), (60, 1), (2, 2), (3, 17)])
+@pytest.mark.parametrize("chunk_rows", [1, 7, 640])
+def test_pixels_within_the_link_distance_belong_together(
+    distance: float, shape: tuple[int, int], chunk_rows: int
+) -> None:
+    random_numbers = np.random.default_rng(round(10 * distance) + shape[1])
+    for density in (0.0, 0.3 / distance**2, 0.15, 0.4, 1.0):
+        binary = random_numbers.random(shape) < density
+        table = clusters_of(binary, 8, chunk_rows=chunk_rows, link_distance=distance)
+        ids, counts = linked(binary, distance)
+        np.testing.assert_array_equal(table["cluster_id"], ids)
+        np.testing.assert_array_equal(table["n_pixels"], counts)
+
+
+def test_moments_and_edges_of_linked_clusters_are_those_of_their_pixels() -> None:
+    image = np.zeros((12, 10))
+    image[2, 3], image[4, 5], image[6, 4] = 20, 30, 50
+    image[11, 9] = 20
+    table = sk.find_clusters(image, threshold=4, seed=10, link_distance=3)
+    assert list(table["n_pixels"]) == [3, 1]
+    first = table[0]
+    assert (first["x_min"], first["x_max"], first["y_min"], first["y_max"]) == (3, 5, 2, 6)
+    assert (first["charge"], first["y"], first["x"]) == (100, 4.6, 4.1)
+    assert list(table["touches_edge"]) == [0, 1]
+
+
+@pytest.mark.parametrize("distance", [1, 2.3, 5])
+def test_labels_and_pixels_of_linked_clusters_agree(distance: float) -> None:
+    random_numbers = np.random.default_rng(3)
+    image = (random_numbers.random((50, 40)) < 0.08).astype("f4")
+    stage = sk.FindClusters(threshold=0.5, seed=0.5, noise=1.0, link_distance=distance,
+                            label_image=True, keep_pixels=True)  # fmt: skip
+    with sk.Pipeline([stage], n_cols=40, n_skips=1, dtype="f4", n_rows=50) as pipeline:
+        pipeline.push(image[..., None])
+        labels = pipeline.finish().planes["label"]
+    pixels = pipeline.table("cluster_pixels")
+    expected = np.zeros(image.shape)
+    expected[pixels["y"], pixels["x"]] = pixels["cluster_id"]
+    np.testing.assert_array_equal(labels, expected)
+    assert (labels > 0).sum() == image.sum()
+
+
+def test_a_threshold_may_differ_between_amplifiers() -> None:
+    image = np.array([[[5.0], [0.0], [7.0]]])
+    stage = sk.FindClusters(threshold={"EXT1": 4.0, "EXT2": 6.0}, seed={"EXT1": 4.0, "EXT2": 6.0},
+                            noise=1.0)  # fmt: skip
+    found = {}
+    for amplifier in ("EXT1", "EXT2"):
+        pipeline = sk.Pipeline([stage], n_cols=3, n_skips=1, dtype="f8", amplifier=amplifier)
+        pipeline.push(image)
+        pipeline.finish()
+        found[amplifier] = len(pipeline.table("clusters"))
+    assert found == {"EXT1": 2, "EXT2": 1}
+    with pytest.raises(sk.ConfigError, match=r"find_clusters\.threshold: .*EXT3"):
+        sk.Pipeline([stage], n_cols=3, n_skips=1, dtype="f8", amplifier="EXT3")

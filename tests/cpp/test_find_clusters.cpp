@@ -25,8 +25,8 @@ constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 FindClusters::Config absolute(double threshold, std::int64_t connectivity = 8) {
   FindClusters::Config config;
-  config.threshold = threshold;
-  config.seed = threshold;
+  config.threshold.source = threshold;
+  config.seed.source = threshold;
   config.threshold_unit = ThresholdUnit::absolute;
   config.noise = Quantity{1.0};
   config.connectivity = connectivity;
@@ -208,8 +208,8 @@ void agrees_with_definitions(const Image& image, const FindClusters::Config& con
   for (std::int64_t y = 0; y < image.n_rows; ++y) {
     for (std::int64_t x = begin; x < end; ++x) {
       const std::size_t i = image.at(y, x);
-      above[i] =
-          image.values[i] >= config.threshold * scale && (image.mask[i] & unusable_bits) == 0;
+      above[i] = image.values[i] >= std::get<double>(config.threshold.source) * scale &&
+                 (image.mask[i] & unusable_bits) == 0;
     }
   }
   int n_labels = 0;
@@ -287,7 +287,7 @@ void agrees_with_definitions(const Image& image, const FindClusters::Config& con
     c["spread_x"] = std::sqrt(ux);
     c["spread_y"] = std::sqrt(uy);
     c["cov_xy"] = charge > 0 ? vxy : nan;
-    c["has_seed"] = peak->value >= config.seed * scale ? 1 : 0;
+    c["has_seed"] = peak->value >= std::get<double>(config.seed.source) * scale ? 1 : 0;
     c["n_sigma_max"] = peak->value / noise;
     c["touches_edge"] = c["x_min"] == static_cast<double>(begin) ||
                                 c["x_max"] == static_cast<double>(end - 1) || c["y_min"] == 0 ||
@@ -434,8 +434,8 @@ void every_column_agrees_with_its_definition() {
     config.noise = Quantity{0.3};
     if (k % 3 == 0) {
       config.threshold_unit = ThresholdUnit::sigma;
-      config.threshold = 3.5;
-      config.seed = 6;
+      config.threshold.source = 3.5;
+      config.seed.source = 6.0;
     }
     if (k % 5 == 0) config.min_pixels = 3;
     if (k % 7 == 0) config.min_charge = 2.5;
@@ -678,8 +678,8 @@ void the_first_of_equal_peaks_counts() {
 void thresholds_include_their_value() {
   const Image image = drawn({"4.9.8"});
   FindClusters::Config config;
-  config.threshold = 2;
-  config.seed = 4.5;
+  config.threshold.source = 2.0;
+  config.seed.source = 4.5;
   config.noise = Quantity{2.0};
   check::equal(find(image, config).size(), std::size_t{1});
   config.require_seed = false;
@@ -781,7 +781,7 @@ void kept_pixels_are_those_of_the_clusters() {
   for (int k = 0; k < 12; ++k) {
     Image image = random_image(generator, 30, 80, 0.1 + 0.05 * k);
     auto config = absolute(1, k % 2 == 0 ? 4 : 8);
-    config.seed = 1.5;
+    config.seed.source = 1.5;
     config.keep_pixels = true;
     config.label_image = true;
     const auto result = find(image, config, {3});

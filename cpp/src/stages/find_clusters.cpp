@@ -266,10 +266,20 @@ class FindClusters::Finder {
                           std::to_string(noise_));
       }
     }
+    configured_threshold_ = resolve(config.threshold, image, std::string(stage) + ".threshold");
+    configured_seed_ = resolve(config.seed, image, std::string(stage) + ".seed");
     set_thresholds();
 
     const auto n_active = static_cast<std::size_t>(end_col_ - begin_col_);
-    n_labels_ = n_active + 2;  // at most every second pixel begins a run, in two rows
+    if (config.link_distance) {
+      const double reach = *config.link_distance;
+      for (double dy = 0; dy <= reach; ++dy) {
+        reaches_.push_back(static_cast<std::int32_t>(std::sqrt(reach * reach - dy * dy)));
+      }
+      older_.assign(reaches_.size() - 2, LabelledRow(n_active));
+    }
+    // At most every second pixel begins a run, in the rows that can be reached and the current one.
+    n_labels_ = (older_.size() + 2) * (n_active / 2 + 1);
     words_.resize(n_active / 64 + 2);
     previous_ = LabelledRow(n_active);
     current_ = LabelledRow(n_active);
@@ -309,8 +319,8 @@ class FindClusters::Finder {
 
   [[nodiscard]] std::int64_t state_bytes() const {
     std::size_t bytes =
-        sizeof(*this) + words_.size() * sizeof(std::uint64_t) + previous_.bytes() +
-        current_.bytes() + 6 * left_.size() * sizeof(std::int32_t) +
+        sizeof(*this) + words_.size() * sizeof(std::uint64_t) +
+        (older_.size() + 2) * current_.bytes() + 6 * left_.size() * sizeof(std::int32_t) +
         n_labels_ * (sizeof(OpenCluster) + 3 * sizeof(std::int32_t) + sizeof(std::int64_t)) +
         (rows_.size() + pixel_rows_.size()) * sizeof(Cell) +
         (usable_.size() + labels_.size()) * sizeof(double) +
@@ -420,12 +430,13 @@ class FindClusters::Finder {
   void set_thresholds() {
     const double unit = config_.threshold_unit == ThresholdUnit::sigma ? noise_ : 1.0;
     // No pixel is at or above NaN: without a noise there are no clusters.
-    threshold_ = unit > 0 ? config_.threshold * unit : nan;
-    seed_ = unit > 0 ? config_.seed * unit : nan;
+    threshold_ = unit > 0 ? configured_threshold_ * unit : nan;
+    seed_ = unit > 0 ? configured_seed_ * unit : nan;
   }
 
   void restart() {
     previous_.n_runs = 0;
+    for (auto& row : older_) row.n_runs = 0;
     n_free_ = n_labels_;
     for (std::size_t i = 0; i < n_labels_; ++i) {
       free_[i] = static_cast<std::int32_t>(n_labels_ - 1 - i);
@@ -465,8 +476,12 @@ class FindClusters::Finder {
       current_.n_runs = static_cast<std::size_t>(kernels::find_runs(
           words_.data(), static_cast<std::int64_t>(words_.size()), current_.runs()));
     }
-    if (current_.n_runs == 0 && previous_.n_runs == 0) return;
-    connect_runs(values, y);
+    if (reaches_.empty()) {
+      if (current_.n_runs == 0 && previous_.n_runs == 0) return;
+      connect_runs(values, y);
+    } else {
+      link_runs(values, y);
+    }
     constexpr std::uint32_t flagged = mask_bit::saturated | mask_bit::missing_skips;
     if ((any_mask & flagged) != 0) {
       for (std::size_t i = 0; i < current_.n_runs; ++i) {
@@ -475,10 +490,74 @@ class FindClusters::Finder {
       }
     }
     if (config_.keep_pixels && output != nullptr) keep_pixels(values, y);
-    close_left_behind(y, output);
+    if (reaches_.empty()) {
+      close_left_behind(y, output);
+    } else {
+      const auto last_reached = y + 2 - static_cast<std::int64_t>(reaches_.size());
+      close_ended(older_.empty() ? previous_ : older_.back(), last_reached - 1, output);
+    }
     for (const auto label : joined_) free_[n_free_++] = label;
     joined_.clear();
     std::swap(previous_, current_);
+    for (auto& row : older_) std::swap(row, current_);
+  }
+
+  /// Gives each current run the clusters within link_distance, joined, or a new one.
+  void link_runs(const double* values, std::int64_t y) {
+    const std::size_t n = current_.n_runs;
+    std::fill_n(current_.labels.begin(), n, -1);
+    const auto meet = [this](std::size_t i, std::int32_t label) {
+      auto& own = current_.labels[i];
+      label = root_of(label);
+      own = own < 0 || own == label ? label : join(own, label);
+    };
+    for (std::size_t dy = 1; dy < reaches_.size(); ++dy) {
+      const LabelledRow& above = dy == 1 ? previous_ : older_[dy - 2];
+      const std::int32_t reach = reaches_[dy];
+      std::size_t first = 0;
+      for (std::size_t i = 0; i < n; ++i) {
+        // Distances are between pixels: from the last one of a run to the first one of another.
+        while (first < above.n_runs && above.end(first) - 1 + reach < current_.begin(i)) ++first;
+        for (auto k = first; k < above.n_runs; ++k) {
+          if (above.begin(k) - reach > current_.end(i) - 1) break;
+          if (current_.labels[i] >= 0) current_.labels[i] = root_of(current_.labels[i]);
+          meet(i, above.labels[k]);
+        }
+      }
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+      const Run run{current_.begin(i), current_.end(i)};
+      auto& label = current_.labels[i];
+      if (label >= 0) label = root_of(label);
+      if (i > 0 && run.begin - (current_.end(i - 1) - 1) <= reaches_[0]) {
+        meet(i, current_.labels[i - 1]);
+      }
+      if (label < 0) {
+        label = open(run, values, y);
+      } else {
+        grow(clusters_[static_cast<std::size_t>(label)], run, values, y);
+        last_rows_[static_cast<std::size_t>(label)] = y;
+      }
+    }
+    if (joined_.empty()) return;
+    const auto update = [this](LabelledRow& row) {
+      for (std::size_t i = 0; i < row.n_runs; ++i) row.labels[i] = root_of(row.labels[i]);
+    };
+    update(current_);
+    update(previous_);
+    for (auto& row : older_) update(row);
+  }
+
+  /// Closes the clusters whose last row is `y`, which no later row reaches.
+  void close_ended(LabelledRow& row, std::int64_t y, StageOutput* output) {
+    for (std::size_t i = 0; i < row.n_runs; ++i) {
+      const auto label = static_cast<std::size_t>(row.labels[i]);
+      if (last_rows_[label] != y) continue;
+      close(clusters_[label], y, y == n_rows_ - 1, output);
+      last_rows_[label] = -1;  // its other runs must not close it again
+      free_[n_free_++] = row.labels[i];
+    }
+    row.n_runs = 0;
   }
 
   /// Gives each current run the cluster of the previous runs that it touches, or a new one: first
@@ -686,15 +765,12 @@ class FindClusters::Finder {
     }
   }
 
-  /// At the end of the image; what is still open reaches the last row that there is.
+  /// At the end of the image.
   void close_all(StageOutput* output) {
-    for (std::size_t i = 0; i < previous_.n_runs; ++i) {
-      const auto label = static_cast<std::size_t>(previous_.labels[i]);
-      if (last_rows_[label] == n_rows_) continue;
-      close(clusters_[label], n_rows_ - 1, true, output);
-      last_rows_[label] = n_rows_;
+    for (auto k = older_.size(); k-- > 0;) {
+      close_ended(older_[k], n_rows_ - 2 - static_cast<std::int64_t>(k), output);
     }
-    previous_.n_runs = 0;
+    close_ended(previous_, n_rows_ - 1, output);
   }
 
   void close(const OpenCluster& cluster, std::int64_t last_y, bool at_last_row,
@@ -803,7 +879,9 @@ class FindClusters::Finder {
   const std::string unit_;
   const double energy_factor_;  ///< keV per unit of charge
   double noise_ = nan;
-  double threshold_ = nan;
+  double configured_threshold_ = nan;
+  double configured_seed_ = nan;
+  double threshold_ = nan;  ///< in the unit of the pixels
   double seed_ = nan;
 
   std::vector<double> usable_;
@@ -814,6 +892,8 @@ class FindClusters::Finder {
   std::vector<std::uint64_t> words_;
   LabelledRow previous_{0};  ///< the row above
   LabelledRow current_{0};
+  std::vector<LabelledRow> older_;     ///< that link_distance reaches above `previous_`
+  std::vector<std::int32_t> reaches_;  ///< columns that a link spans, by rows; none: connectivity
   std::vector<std::int32_t> first_touching_;  ///< of the runs above, for each current run
   std::vector<std::int32_t> past_touching_;
   std::vector<std::uint32_t> new_runs_;

@@ -31,22 +31,23 @@ constexpr auto choice_names(ThresholdUnit /*unit*/) {
 
 /// Connected pixels above a threshold, one table row per cluster, as the rows stream by.
 ///
-/// Held are the clusters that reach the current row: memory is O(columns), however many rows they
-/// span. Sums grow row by row, from left to right, relative to the cluster's first pixel, and parts
-/// that meet are joined at that place of the raster: the result does not depend on chunks. Only a
-/// label image needs more memory: up to 4 bytes per pixel.
+/// Held are the clusters that reach the current row (the last link_distance rows): memory is
+/// O(columns), however many rows they span. Sums grow row by row, from left to right, relative to
+/// the cluster's first pixel, and parts that meet are joined at that place of the raster: the
+/// result does not depend on chunks. Only a label image needs more memory: up to 4 bytes per pixel.
 /// Coordinates are 0-based, in the full image: x the column (prescan included), y the row.
 class FindClusters : public PixelStage {
  public:
   static constexpr StageTitle title{"find_clusters",
                                     "Find connected pixels above a threshold, and measure them."};
   struct Config {
-    double threshold = 4.0;
-    double seed = 10.0;
+    Quantity threshold{4.0};
+    Quantity seed{10.0};
     bool require_seed = true;
     ThresholdUnit threshold_unit = ThresholdUnit::sigma;
     Quantity noise{std::string("measured")};
     std::int64_t connectivity = 8;
+    std::optional<double> link_distance;
     std::int64_t min_pixels = 1;
     std::optional<double> min_charge;
     double energy_per_electron = 3.74;
@@ -58,8 +59,10 @@ class FindClusters : public PixelStage {
     using C = Config;
     return std::tuple(
         field("threshold", &C::threshold,
-              "Pixels at or above this, in threshold_unit, belong to a cluster."),
-        field("seed", &C::seed, "A pixel at or above this, in threshold_unit, is a seed."),
+              "Pixels at or above this, in threshold_unit, belong to a cluster: a number, a header "
+              "keyword, or a table amplifier = number."),
+        field("seed", &C::seed,
+              "A pixel at or above this, in threshold_unit, is a seed; given like threshold."),
         field("require_seed", &C::require_seed, "Leave out clusters without a seed."),
         field(
             "threshold_unit", &C::threshold_unit,
@@ -75,6 +78,13 @@ class FindClusters : public PixelStage {
               "4: pixels that share an edge are connected; 8: those that share a corner, too.")
             .at_least(4)
             .at_most(8),
+        field("link_distance", &C::link_distance,
+              "In place of connectivity: pixels whose centres are at most this far apart belong "
+              "together, whatever lies between them (single linkage). 1 is connectivity 4, 1.5 is "
+              "connectivity 8.")
+            .unit("pixel")
+            .at_least(1)
+            .at_most(64),
         field("min_pixels", &C::min_pixels, "Leave out clusters with fewer pixels.")
             .unit("pixel")
             .at_least(1),
