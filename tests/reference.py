@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 Image = NDArray[np.float64]
 
@@ -84,6 +85,31 @@ def subtract_pedestal(
             values = result[:, column]
             result[:, column] -= np.nan_to_num(estimate(values, method, **options))
     return result
+
+
+def pedestal_between_rows(
+    image: Image, kind: str, *, overscan_cols: int = 0, rebin_rows: int = 1
+) -> Image:
+    """Line or spline of the rows' medians at every pixel."""
+    n_rows, n_cols = image.shape
+    columns = region_columns(n_cols, 0, overscan_cols, "auto")
+    groups = np.array_split(image[:, columns], range(rebin_rows, n_rows, rebin_rows))
+    own = np.array([estimate(group.ravel(), "median") for group in groups])
+    if kind == "line":
+        before = np.concatenate([own[:1], own[:-1]])
+        along = np.arange(n_cols) / max(1, n_cols - 1)
+        return np.asarray(before[:, None] + (own - before)[:, None] * along)
+    first = np.arange(0, n_rows, rebin_rows)
+    times = first + (np.minimum(rebin_rows, n_rows - first) - 1) / 2
+    known = np.isfinite(own)
+    middle = np.arange(n_cols)[columns].mean()
+    at = np.arange(n_rows)[:, None] + (np.arange(n_cols) - middle) / n_cols
+    if known.sum() < 4:
+        return np.full(image.shape, own[known].mean())
+    spline = CubicSpline(times[known], own[known], bc_type="natural")
+    low, high = times[known][[0, -1]]
+    inside = np.clip(at, low, high)
+    return np.asarray(spline(inside) + (at - inside) * spline(inside, 1))
 
 
 def measure_noise(image: Image, prescan_cols: int, overscan_cols: int) -> float:

@@ -190,6 +190,60 @@ def test_pedestal_of_tiny_images(shape: tuple[int, int], axis: str) -> None:
     np.testing.assert_allclose(out.planes["mean"], expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["line", "spline"])
+@pytest.mark.parametrize("overscan_cols", [0, 5])
+@pytest.mark.parametrize("shape", [(13, 17), (4, 17), (3, 17), (2, 9), (1, 9), (6, 1 + 5)])
+def test_pedestals_between_rows_are_those_of_the_definition(
+    kind: str, overscan_cols: int, shape: tuple[int, int]
+) -> None:
+    image = image_with(*shape)
+    stage = sk.SubtractPedestal(between_rows=kind)
+    out = process(image, [stage], overscan_cols=overscan_cols)
+    expected = image - reference.pedestal_between_rows(image, kind, overscan_cols=overscan_cols)
+    # The spline's equations are solved in another order: a few roundings of numbers near 600.
+    np.testing.assert_allclose(out.planes["mean"], expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("n_rows", [12, 13, 14])
+def test_a_spline_through_groups_of_rows_is_that_of_the_definition(n_rows: int) -> None:
+    image = image_with(n_rows, 17)
+    out = process(image, [sk.SubtractPedestal(between_rows="spline", rebin_rows=3)])
+    expected = image - reference.pedestal_between_rows(image, "spline", rebin_rows=3)
+    np.testing.assert_allclose(out.planes["mean"], expected, rtol=0, atol=1e-10)
+
+
+def test_a_spline_spans_rows_without_a_pedestal_and_a_line_does_not() -> None:
+    image = 100 + 3.0 * np.arange(7)[:, None] + np.zeros(8)
+    image[3, 1:] = np.nan
+    spline = process(image, [sk.SubtractPedestal(between_rows="spline")], overscan_cols=3)
+    assert (spline.mask & sk.MaskBit.NOPEDESTAL == 0).all()
+    # Straight through nodes that lie on a line, read in the middle of the overscan, column 6.
+    expected = -3 * (np.arange(8) - 6) / 8
+    np.testing.assert_allclose(spline.planes["mean"][[0, 3, 6], 0], expected[0], atol=1e-12)
+    line = process(image, [sk.SubtractPedestal(between_rows="line")], overscan_cols=3)
+    assert (line.mask[3] & sk.MaskBit.NOPEDESTAL).all()
+    np.testing.assert_allclose(line.planes["mean"][2], 3 - 3 * np.arange(8) / 7, atol=1e-12)
+    assert (line.planes["mean"][4] == 0).all()  # nothing is known of the row before
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        (sk.SubtractPedestal(between_rows="line", rebin_rows=2), "line needs rebin_rows = 1"),
+        (sk.SubtractPedestal(between_rows="line", axis="both"), 'need axis = "row"'),
+        (sk.SubtractPedestal(between_rows="spline", axis="column"), 'need axis = "row"'),
+    ],
+)
+def test_pedestals_between_rows_that_cannot_be_are_refused(stage: sk.Stage, words: str) -> None:
+    with pytest.raises(sk.ConfigError, match=f"between_rows: .*{words}"):
+        process(image_with(5, 5), [stage])
+
+
+def test_a_spline_needs_the_number_of_rows() -> None:
+    with pytest.raises(sk.ConfigError, match="number of rows beforehand"):
+        sk.Pipeline([sk.SubtractPedestal(between_rows="spline")], n_cols=4, n_skips=1, dtype="f8")
+
+
 def test_gaussian_fit_finds_the_centre_beside_charge() -> None:
     generator = np.random.default_rng(5)
     image = generator.normal(1000, 3, (4, 4000))

@@ -90,6 +90,7 @@ class SubtractPedestal(Stage):
         method: Literal["mean", "median", "gaussian_fit", "clipped_mean", "lowest_peak"] = ...,
         region: Literal["auto", "overscan", "active"] = ...,
         axis: Literal["row", "column", "both"] = ...,
+        between_rows: Literal["step", "line", "spline"] = ...,
         rebin_rows: int = ...,
         n_sigma_to_mask: float | None = ...,
         mask_left: bool = ...,

@@ -7,6 +7,7 @@
 
 #include "skipstream/base/error.hpp"
 #include "skipstream/base/mask.hpp"
+#include "skipstream/kernels/spline.hpp"
 
 namespace skipstream {
 
@@ -32,18 +33,34 @@ StagePlan SubtractPedestal::begin(const ImageInfo& image, const std::vector<Plan
   n_cols_ = image.n_cols;
   begin_region(image);
   const auto n_cols = static_cast<std::size_t>(n_cols_);
-  const bool barrier = config_.axis != PedestalAxis::row;
+  const bool of_columns = config_.axis != PedestalAxis::row;
+  const bool spline = config_.between_rows == BetweenRows::spline;
+  const bool barrier = of_columns || spline;
   const auto group = static_cast<std::size_t>(config_.rebin_rows);
+  if (config_.between_rows != BetweenRows::step) {
+    const std::string where = "subtract_pedestal.between_rows: ";
+    if (of_columns) {
+      throw ConfigError(where + "line and spline need axis = \"row\"; for columns, too, add a " +
+                        "second subtract_pedestal with axis = \"column\"");
+    }
+    if (!spline && config_.rebin_rows > 1) {
+      throw ConfigError(where + "line needs rebin_rows = 1; use \"spline\"");
+    }
+    along_row_.resize(n_cols);
+  }
 
   keep_values_ =
-      barrier && (config_.method != PedestalMethod::mean || config_.n_sigma_to_mask.has_value());
-  if (keep_values_ && image.n_rows < 0) {
+      of_columns && (config_.method != PedestalMethod::mean || config_.n_sigma_to_mask.has_value());
+  if ((keep_values_ || spline) && image.n_rows < 0) {
     throw ConfigError(
-        "subtract_pedestal.axis: column and both keep every pixel, so the number of rows must be "
-        "known beforehand; use axis = \"row\", or method = \"mean\" without n_sigma_to_mask");
+        spline ? "subtract_pedestal.between_rows: spline needs the number of rows beforehand; use "
+                 "\"line\""
+               : "subtract_pedestal.axis: column and both keep every pixel, so the number of rows "
+                 "must be known beforehand; use axis = \"row\", or method = \"mean\" without "
+                 "n_sigma_to_mask");
   }
   const auto n_rows = static_cast<std::size_t>(std::max<std::int64_t>(image.n_rows, 0));
-  if (barrier) {
+  if (of_columns) {
     column_pedestals_.resize(n_cols);
     if (keep_values_) {
       column_values_.reserve(n_rows * n_cols);
@@ -52,10 +69,15 @@ StagePlan SubtractPedestal::begin(const ImageInfo& image, const std::vector<Plan
       column_shifts_.resize(n_cols);
       column_counts_.resize(n_cols);
     }
-    if (config_.axis == PedestalAxis::both) row_pedestals_.reserve(n_rows / group + 1);
-    skipped_row_.resize(group);
   }
-  const bool holds = barrier ? config_.axis == PedestalAxis::both : group > 1;
+  if (config_.axis == PedestalAxis::both || spline) skipped_row_.resize(group);
+  if (config_.axis == PedestalAxis::both) row_pedestals_.reserve(n_rows / group + 1);
+  if (spline) {
+    for (auto* nodes : {&node_times_, &node_values_, &curvatures_}) {
+      nodes->reserve(n_rows / group + 1);
+    }
+  }
+  const bool holds = barrier ? config_.axis != PedestalAxis::column : group > 1;
   if (holds) {
     const std::size_t n_planes = barrier ? 1 : planes.size();
     held_.resize(group * n_cols * n_planes);
@@ -64,15 +86,16 @@ StagePlan SubtractPedestal::begin(const ImageInfo& image, const std::vector<Plan
       held_planes_.push_back(held_.data() + p * group * n_cols);
     }
   }
-  values_.reserve(std::max(group * n_cols, keep_values_ ? n_rows : 0));
+  values_.reserve(std::max(group * n_cols, keep_values_ || spline ? n_rows : 0));
   work_.resize(values_.capacity());
   if (config_.method == PedestalMethod::gaussian_fit) bins_.resize(max_bins);
   if (config_.method == PedestalMethod::lowest_peak) bins_.resize(2 * max_bins);
   return {.planes = planes,
           .delay_rows = barrier ? 0 : config_.rebin_rows - 1,
-          .state_bytes = bytes_of(in_region_, values_, work_, bins_, held_, held_mask_,
-                                  row_pedestals_, column_values_, column_sums_, column_shifts_,
-                                  column_counts_, column_pedestals_),
+          .state_bytes =
+              bytes_of(in_region_, values_, work_, bins_, held_, held_mask_, row_pedestals_,
+                       column_values_, column_sums_, column_shifts_, column_counts_,
+                       column_pedestals_, along_row_, node_times_, node_values_, curvatures_),
           .barrier = barrier,
           .tables = {}};
 }
@@ -88,9 +111,15 @@ void SubtractPedestal::begin_region(const ImageInfo& image) {
   const std::int64_t begin = overscan ? image.end_active_col() : image.begin_active_col();
   const std::int64_t end = overscan ? image.n_cols : image.end_active_col();
   in_region_.resize(static_cast<std::size_t>(n_cols_));
+  double sum = 0;
+  double n = 0;
   for (std::int64_t c = begin; c < end; ++c) {
-    in_region_[static_cast<std::size_t>(c)] = contains(config_.skip_columns, c) ? 0 : 1;
+    if (contains(config_.skip_columns, c)) continue;
+    in_region_[static_cast<std::size_t>(c)] = 1;
+    sum += static_cast<double>(c);
+    n += 1;
   }
+  region_middle_ = n > 0 ? sum / n : 0;
 }
 
 std::optional<kernels::Location> SubtractPedestal::estimate(std::span<double> values) {
@@ -154,6 +183,46 @@ void SubtractPedestal::subtract(const PixelChunk& chunk, std::int64_t r, Pedesta
   }
 }
 
+/// From the pedestal of the row before at the first column to that of the row at the last one.
+void SubtractPedestal::subtract_line(const PixelChunk& chunk, std::int64_t r, Pedestal pedestal) {
+  const Pedestal before = previous_.known ? previous_ : pedestal;
+  previous_ = pedestal;
+  if (!pedestal.known) {
+    subtract(chunk, r, pedestal);
+    return;
+  }
+  const auto steps = static_cast<double>(std::max<std::int64_t>(1, n_cols_ - 1));
+  for (std::size_t c = 0; c < along_row_.size(); ++c) {
+    along_row_[c] =
+        before.value + (pedestal.value - before.value) * (static_cast<double>(c) / steps);
+  }
+  subtract_along(chunk, r);
+}
+
+void SubtractPedestal::subtract_spline(const PixelChunk& chunk, std::int64_t r) {
+  if (node_times_.empty()) {
+    subtract(chunk, r, {});
+    return;
+  }
+  const double start = static_cast<double>(chunk.first_row + r);
+  const auto n_cols = static_cast<double>(n_cols_);
+  for (std::size_t c = 0; c < along_row_.size(); ++c) {
+    const double time = start + (static_cast<double>(c) - region_middle_) / n_cols;
+    along_row_[c] = node_times_.size() == 1 ? node_values_[0]
+                                            : kernels::spline_at(node_times_, node_values_,
+                                                                 curvatures_, time, segment_);
+  }
+  subtract_along(chunk, r);
+}
+
+void SubtractPedestal::subtract_along(const PixelChunk& chunk, std::int64_t r) const {
+  for (std::size_t p = 0; p < planes_.size(); ++p) {
+    if (planes_[p].kind != PlaneKind::location) continue;
+    const auto row = chunk.row(p, r);
+    for (std::size_t c = 0; c < row.size(); ++c) row[c] -= along_row_[c];
+  }
+}
+
 void SubtractPedestal::subtract_columns(const PixelChunk& chunk, std::int64_t r) const {
   for (std::size_t p = 0; p < planes_.size(); ++p) {
     if (planes_[p].kind != PlaneKind::location) continue;
@@ -202,6 +271,16 @@ PixelChunk SubtractPedestal::held_rows() {
 void SubtractPedestal::close_observed_group() {
   const PixelChunk rows = held_rows();
   const Pedestal pedestal = estimate_rows(rows);
+  n_observed_ += n_held_;
+  if (config_.between_rows == BetweenRows::spline) {
+    if (pedestal.known) {
+      node_times_.push_back(static_cast<double>(n_observed_) -
+                            static_cast<double>(n_held_ + 1) / 2.0);
+      node_values_.push_back(pedestal.value);
+    }
+    n_held_ = 0;
+    return;
+  }
   row_pedestals_.push_back(pedestal);
   for (std::int64_t r = 0; r < rows.n_rows; ++r) {
     if (skipped_row_[static_cast<std::size_t>(r)] != 0) continue;
@@ -212,6 +291,10 @@ void SubtractPedestal::close_observed_group() {
 
 void SubtractPedestal::settle() {
   if (n_held_ > 0) close_observed_group();
+  if (config_.between_rows == BetweenRows::spline) {
+    settle_spline();
+    return;
+  }
   const auto n_cols = static_cast<std::size_t>(n_cols_);
   for (std::size_t c = 0; c < n_cols; ++c) {
     if (!keep_values_) {
@@ -229,7 +312,26 @@ void SubtractPedestal::settle() {
   }
 }
 
+void SubtractPedestal::settle_spline() {
+  constexpr std::size_t min_nodes = 4;
+  const std::size_t n = node_times_.size();
+  if (n >= min_nodes) {
+    curvatures_.resize(n);
+    kernels::natural_spline(node_times_, node_values_, curvatures_, std::span(work_).first(n));
+  } else if (n > 0) {
+    double sum = 0;
+    for (const double value : node_values_) sum += value;
+    node_values_.assign(1, sum / static_cast<double>(n));
+    node_times_.resize(1);
+  }
+}
+
 void SubtractPedestal::push(PixelChunk& chunk, StageOutput& output) {
+  if (config_.between_rows == BetweenRows::spline) {
+    for (std::int64_t r = 0; r < chunk.n_rows; ++r) subtract_spline(chunk, r);
+    output.push(chunk);
+    return;
+  }
   if (config_.axis != PedestalAxis::row) {
     for (std::int64_t r = 0; r < chunk.n_rows; ++r) {
       if (config_.axis == PedestalAxis::both) {
@@ -248,7 +350,12 @@ void SubtractPedestal::push(PixelChunk& chunk, StageOutput& output) {
       row.planes = {&value, 1};
       row.mask = chunk.mask_row(r).data();
       row.n_rows = 1;
-      subtract(chunk, r, estimate_rows(row));
+      const Pedestal pedestal = estimate_rows(row);
+      if (config_.between_rows == BetweenRows::line) {
+        subtract_line(chunk, r, pedestal);
+      } else {
+        subtract(chunk, r, pedestal);
+      }
     }
     output.push(chunk);
     return;

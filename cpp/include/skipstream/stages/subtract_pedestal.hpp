@@ -31,6 +31,11 @@ constexpr auto choice_names(PedestalAxis /*choice*/) {
   return std::array<std::string_view, 3>{"row", "column", "both"};
 }
 
+enum class BetweenRows : std::uint8_t { step, line, spline };
+constexpr auto choice_names(BetweenRows /*choice*/) {
+  return std::array<std::string_view, 3>{"step", "line", "spline"};
+}
+
 /// Estimates the pedestal of rows, columns or both, and subtracts it from every location plane.
 class SubtractPedestal : public PixelStage {
  public:
@@ -40,6 +45,7 @@ class SubtractPedestal : public PixelStage {
     PedestalMethod method = PedestalMethod::median;
     PedestalRegion region = PedestalRegion::automatic;
     PedestalAxis axis = PedestalAxis::row;
+    BetweenRows between_rows = BetweenRows::step;
     std::int64_t rebin_rows = 1;
     std::optional<double> n_sigma_to_mask;
     bool mask_left = true;
@@ -64,6 +70,14 @@ class SubtractPedestal : public PixelStage {
               "row streams; column and both need the whole image (a barrier) and, but for the mean "
               "without n_sigma_to_mask, 8 bytes per pixel. Columns use all rows; both subtracts "
               "the rows first."),
+        field(
+            "between_rows", &C::between_rows,
+            "How the pedestal goes from row to row, with axis = \"row\". step: one number for a "
+            "row. line: along the columns from the pedestal of the row before, which was measured "
+            "at its end, to the row's own. spline: a natural cubic spline through the pedestals "
+            "at the times they were read, r + (c - middle of the region) / n_cols, which needs "
+            "the whole image (a barrier) and spans rows without a pedestal; with fewer than 4 "
+            "pedestals, their mean."),
         field("rebin_rows", &C::rebin_rows, "Rows that share one estimate; the last may be fewer.")
             .unit("rows")
             .at_least(1),
@@ -106,7 +120,11 @@ class SubtractPedestal : public PixelStage {
   [[nodiscard]] std::optional<kernels::Location> estimate(std::span<double> values);
   [[nodiscard]] Pedestal estimate_rows(const PixelChunk& rows);
   void subtract(const PixelChunk& chunk, std::int64_t r, Pedestal pedestal) const;
+  void subtract_line(const PixelChunk& chunk, std::int64_t r, Pedestal pedestal);
+  void subtract_spline(const PixelChunk& chunk, std::int64_t r);
+  void subtract_along(const PixelChunk& chunk, std::int64_t r) const;
   void subtract_columns(const PixelChunk& chunk, std::int64_t r) const;
+  void settle_spline();
   void collect_columns(std::span<const double> values, std::span<const std::uint32_t> mask,
                        double pedestal);
   void close_observed_group();
@@ -137,6 +155,16 @@ class SubtractPedestal : public PixelStage {
   std::vector<double> column_shifts_;  ///< first value of each column
   std::vector<std::int64_t> column_counts_;
   std::vector<Pedestal> column_pedestals_;
+
+  // Between rows.
+  Pedestal previous_;               ///< of the row before
+  std::vector<double> along_row_;   ///< what is subtracted from each column
+  std::vector<double> node_times_;  ///< in rows
+  std::vector<double> node_values_;
+  std::vector<double> curvatures_;
+  std::size_t segment_ = 0;
+  double region_middle_ = 0;     ///< column
+  std::int64_t n_observed_ = 0;  ///< rows
 
   double sum_of_pedestals_ = 0.0;
   double sum_of_sigmas_ = 0.0;
