@@ -14,7 +14,14 @@ __all__ = [
     "MaskRows",
     "SubtractPedestal",
     "Calibrate",
+    "MaskEdges",
+    "MaskHot",
+    "MaskNoisyRows",
+    "MaskBleeding",
+    "MaskSerialHits",
+    "MaskCrowded",
     "FindClusters",
+    "MaskHalo",
 ]
 
 class Stage(Mapping[str, Any]):
@@ -109,6 +116,63 @@ class Calibrate(Stage):
         gain: float | str | Mapping[str, float] = ...,
     ) -> None: ...
 
+class MaskEdges(Stage):
+    def __init__(
+        self,
+        *,
+        rows: int = ...,
+        columns: int = ...,
+    ) -> None: ...
+
+class MaskHot(Stage):
+    def __init__(
+        self,
+        *,
+        threshold: float = ...,
+        below: float | None = ...,
+        column_fraction: float = ...,
+        row_fraction: float = ...,
+    ) -> None: ...
+
+class MaskNoisyRows(Stage):
+    def __init__(
+        self,
+        *,
+        max_noise: float | None = ...,
+        window: float = ...,
+        max_outside: float = ...,
+    ) -> None: ...
+
+class MaskBleeding(Stage):
+    def __init__(
+        self,
+        *,
+        threshold: float = ...,
+        columns: int = ...,
+        rows: int = ...,
+    ) -> None: ...
+
+class MaskSerialHits(Stage):
+    def __init__(
+        self,
+        *,
+        threshold: float = ...,
+        window: int = ...,
+        min_hits: int = ...,
+        max_beside: int = ...,
+        windows_beside: int = ...,
+    ) -> None: ...
+
+class MaskCrowded(Stage):
+    def __init__(
+        self,
+        *,
+        threshold: float = ...,
+        below: float | None = ...,
+        radius: int = ...,
+        min_hits: int = ...,
+    ) -> None: ...
+
 class FindClusters(Stage):
     def __init__(
         self,
@@ -126,4 +190,13 @@ class FindClusters(Stage):
         keep_pixels: bool = ...,
         max_pixels: int = ...,
         label_image: bool = ...,
+    ) -> None: ...
+
+class MaskHalo(Stage):
+    def __init__(
+        self,
+        *,
+        threshold: float | None = ...,
+        shape: Literal["circle", "box"] = ...,
+        radius: int = ...,
     ) -> None: ...

@@ -390,8 +390,11 @@ class FindClusters::Finder {
         for (std::size_t i = 0; i < previous_.n_runs; ++i) {
           const auto serial = clusters_[static_cast<std::size_t>(previous_.labels[i])].serial;
           const auto label = final_labels_[static_cast<std::size_t>(serial)];
+          if (label == 0) continue;
           std::fill(label_row + previous_.begin(i), label_row + previous_.end(i),
                     static_cast<double>(label));
+          std::uint32_t* mask = chunk.mask + (r + k) * n_cols_ + begin_col_;
+          for (auto x = previous_.begin(i); x < previous_.end(i); ++x) mask[x] |= mask_bit::cluster;
         }
       }
       flush(output);
