@@ -8,6 +8,8 @@
 
 #include <cstring>
 #include <optional>
+#include <span>
+#include <tuple>
 
 #include "convert.hpp"
 #include "register.hpp"
@@ -109,6 +111,7 @@ py::dict plan_dict(const PipelinePlan& plan) {
   result["delay_rows"] = plan.delay_rows;
   result["buffer_bytes"] = plan.buffer_bytes;
   result["state_bytes"] = plan.state_bytes;
+  result["record_bytes"] = plan.record_bytes;
   result["total_bytes"] = plan.total_bytes();
   return result;
 }
@@ -119,7 +122,9 @@ class PyPipeline {
   PyPipeline(const py::object& stages, const ImageInfo& image, int threads, std::int64_t chunk_rows,
              std::int64_t row_multiple, std::int64_t spool_bytes,
              const std::filesystem::path& spool_folder, const std::vector<std::size_t>& taps,
-             const py::object& on_rows, const py::dict& foreign)
+             const py::object& on_rows, const py::dict& foreign,
+             const std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>& keep_samples,
+             const std::vector<std::int64_t>& histogram_skips, const py::object& fit_gain)
       : image_(image) {
     if (threads < 1)
       throw ConfigError("threads: must be at least 1; got " + std::to_string(threads));
@@ -137,6 +142,18 @@ class PyPipeline {
     options.row_multiple = row_multiple;
     if (spool_bytes >= 0) options.spool_bytes = spool_bytes;
     if (!spool_folder.empty()) options.spool_folder = spool_folder.string();
+    for (const auto& [begin_col, end_col, row_step] : keep_samples) {
+      options.kept_regions.push_back({begin_col, end_col, row_step});
+    }
+    kept_ = keep_samples;
+    options.histogram_skips = histogram_skips;
+    if (!fit_gain.is_none()) {
+      options.fit_gain = [fit_gain](std::span<const double> pixels) {
+        const py::gil_scoped_acquire gil;
+        const py::array_t<double> copy(static_cast<py::ssize_t>(pixels.size()), pixels.data());
+        return fit_gain(copy).cast<double>();
+      };
+    }
     pipeline_ = std::make_unique<Pipeline>(std::move(chain), std::move(options));
     pipeline_->begin(image);
     plan_ = plan_dict(pipeline_->plan());
@@ -278,6 +295,25 @@ class PyPipeline {
     });
   }
 
+  /// `(n_kept_rows, n_cols of the region, n_skips)` as stored, of the rows that were there.
+  [[nodiscard]] py::array kept_samples(std::size_t region) const {
+    const auto& [begin_col, end_col, row_step] = kept_.at(region);
+    const std::int64_t n_rows = (pipeline_->rows_sampled() + row_step - 1) / row_step;
+    return {py::dtype::from_args(py::str(dtype_name(pipeline_->records_format()))),
+            std::vector<py::ssize_t>{n_rows, end_col - begin_col, image_.n_skips},
+            pipeline_->records().kept(region).data()};
+  }
+
+  /// First bin, counts, numbers below and above, of a sample of all pixels, as stored.
+  [[nodiscard]] py::tuple sample_histogram(std::size_t number) const {
+    const auto histogram = pipeline_->records().histogram(number);
+    return py::make_tuple(
+        histogram.first,
+        py::array_t<std::int64_t>(static_cast<py::ssize_t>(histogram.counts.size()),
+                                  histogram.counts.data()),
+        histogram.n_below, histogram.n_above);
+  }
+
   [[nodiscard]] std::int64_t rows_pushed() const { return pipeline_->rows_pushed(); }
 
  private:
@@ -332,6 +368,7 @@ class PyPipeline {
   std::unique_ptr<Pipeline> pipeline_;
   py::dict plan_;
   py::object on_rows_;
+  std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>> kept_;
   std::vector<std::size_t> taken_;  ///< rows
   std::vector<py::object> tables_;  ///< those that NumPy has taken over
   bool finished_ = false;
@@ -400,11 +437,15 @@ void register_pipeline(py::module_& m) {
   py::class_<PyPipeline>(m, "Pipeline")
       .def(py::init<const py::object&, const ImageInfo&, int, std::int64_t, std::int64_t,
                     std::int64_t, const std::string&, const std::vector<std::size_t>&,
-                    const py::object&, const py::dict&>(),
+                    const py::object&, const py::dict&,
+                    const std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>&,
+                    const std::vector<std::int64_t>&, const py::object&>(),
            "stages"_a, "image"_a, py::kw_only(), "threads"_a = 1, "chunk_rows"_a = 0,
            "row_multiple"_a = 1, "spool_bytes"_a = -1, "spool_folder"_a = "",
            "taps"_a = std::vector<std::size_t>(), "on_rows"_a = py::none(),
-           "foreign"_a = py::dict())
+           "foreign"_a = py::dict(),
+           "keep_samples"_a = std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>(),
+           "histogram_skips"_a = std::vector<std::int64_t>(), "fit_gain"_a = py::none())
       .def_property_readonly("plan", &PyPipeline::plan)
       .def_property_readonly("rows_pushed", &PyPipeline::rows_pushed)
       .def("push", &PyPipeline::push, "samples"_a)
@@ -417,6 +458,8 @@ void register_pipeline(py::module_& m) {
       .def("table", &PyPipeline::table, "name"_a)
       .def("tables", &PyPipeline::tables)
       .def("planes_after", &PyPipeline::planes_after, "stage"_a)
+      .def("kept_samples", &PyPipeline::kept_samples, "region"_a)
+      .def("sample_histogram", &PyPipeline::sample_histogram, "number"_a)
       .def("findings", &PyPipeline::findings);
 }
 

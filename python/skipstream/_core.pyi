@@ -161,6 +161,9 @@ class Pipeline:
         taps: Sequence[int] = ...,
         on_rows: Callable[[int, NDArray[np.float64], NDArray[np.uint32], int], None] | None = ...,
         foreign: Mapping[str, Callable[[NDArray[np.float64]], Any]] = ...,
+        keep_samples: Sequence[tuple[int, int, int]] = ...,
+        histogram_skips: Sequence[int] = ...,
+        fit_gain: Callable[[NDArray[np.float64]], float] | None = ...,
     ) -> None: ...
     plan: dict[str, Any]
     def push(self, samples: NDArray[Any]) -> None: ...
@@ -178,4 +181,10 @@ class Pipeline:
     def tables(self) -> list[dict[str, Any]]: ...
     @property
     def rows_pushed(self) -> int: ...
+    def kept_samples(self, region: int) -> NDArray[Any]:
+        """Samples of a region (begin_col, end_col, row_step) that was asked for, as stored."""
+
+    def sample_histogram(self, number: int) -> tuple[int, NDArray[np.int64], int, int]:
+        """First bin, counts, how many below and above, of one of `histogram_skips`, as stored."""
+
     def findings(self) -> list[dict[str, Any]]: ...

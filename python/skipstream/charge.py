@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from . import _core
 from .fitting import (
+    FitError,
     FitResult,
     Floats,
     Histogram,
@@ -22,7 +23,13 @@ from .fitting import (
     without_masked,
 )
 
-__all__ = ["dark_current_rate", "fit_calibration", "fit_dark_current", "fit_dark_current_slices"]
+__all__ = [
+    "dark_current_rate",
+    "fit_calibration",
+    "fit_dark_current",
+    "fit_dark_current_slices",
+    "fit_gain",
+]
 
 _SECONDS_PER_DAY = 86_400.0
 _MAX_PEAKS = 80
@@ -507,3 +514,19 @@ def peaks_of(result: FitResult) -> Sequence[float]:
         return []
     last = (result.data.edges[-1] - result["offset"]) / result["gain"]
     return [result["offset"] + k * result["gain"] for k in range(int(last) + 1)]
+
+
+def fit_gain(pixels: ArrayLike) -> float:
+    """Gain (adu/electron) from peaks of single electrons, or from the charge where they overlap.
+
+    Raises
+    ------
+    FitError
+        Neither `fit_calibration` nor `fit_dark_current` succeeds.
+    """
+    result = fit_calibration(pixels)
+    if result.status != "ok":
+        result = fit_dark_current(pixels)
+    if result.status != "ok":
+        raise FitError(f'calibrate.gain: "fit" found no gain: {result.reason}')
+    return result["gain"]

@@ -11,11 +11,14 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _core
 from .inputs import INPUT_DOCS, InputConfig, wrong_input
-from .reference import bounds, sample_stages, toml_value
+from .reference import bounds, sample_stages, toml_value, unknown_name
+
+if TYPE_CHECKING:
+    from .measuring import MeasureConfig
 
 __all__ = ["Config", "InputConfig", "OutputConfig", "init_config", "load_config"]
 
@@ -25,6 +28,7 @@ _OUTPUT_FORMATS = {
 }
 
 
+_TABLES = ("clusters", "cluster_pixels", "measures")
 _MAX_BYTES = 1 << 24
 _MAX_DEPTH = 16
 _MAX_NAME_BYTES = 255  # of most file systems
@@ -37,13 +41,13 @@ class OutputConfig:
     Attributes
     ----------
     after
-        Name of the stage; the last one of that name.
+        Name of the stage; the last one of that name. Empty: the table of the measures.
     path
         File name with ``{stem}``, the input's name; the ending picks the format: planes go to
         ``.fits``; a path of the stage's table ends in ``clusters.fits``, ``.csv``, ``.ecsv`` or
         ``.parquet``.
     table
-        ``"clusters"`` or ``"cluster_pixels"``; None: planes.
+        ``"clusters"``, ``"cluster_pixels"`` or ``"measures"``; None: planes.
     planes
         Names of the planes, or None for all.
     dtype
@@ -64,6 +68,7 @@ class Config:
     input: InputConfig
     stages: tuple[dict[str, Any], ...]
     outputs: tuple[OutputConfig, ...]
+    measures: tuple[MeasureConfig, ...] = ()
     source: str = field(default="config", compare=False)
 
     def stage_number(self, name: str) -> int:
@@ -100,15 +105,6 @@ class _Lines:
         return self.place("stage", int(found[1]), found[2] or found[3] or "")
 
 
-def _known(word: str, names: Sequence[str]) -> str:
-    nearest = _core.nearest_name(word, list(names))
-    return (
-        f'"{word}"; did you mean "{nearest}"?'
-        if nearest
-        else f'"{word}"; known: ' + ", ".join(names)
-    )
-
-
 def _shown(value: Any) -> str:
     return toml_value(value) if isinstance(value, (str, bool, list)) else repr(value)
 
@@ -121,7 +117,9 @@ def _read_input(table: Any, lines: _Lines, problems: list[str]) -> InputConfig:
     good: dict[str, Any] = {}
     for key, value in table.items():
         if key not in names:
-            problems.append(f"{lines.place('input', 0, key)}input: no key {_known(key, names)}")
+            problems.append(
+                f"{lines.place('input', 0, key)}input: no key {unknown_name(key, names)}"
+            )
         elif wrong := wrong_input(key, value):
             place = lines.place("input", 0, key)
             problems.append(f"{place}input.{key}: {wrong}; got {_shown(value)}")
@@ -131,7 +129,11 @@ def _read_input(table: Any, lines: _Lines, problems: list[str]) -> InputConfig:
 
 
 def _read_outputs(
-    tables: Any, stages: Sequence[Mapping[str, Any]], lines: _Lines, problems: list[str]
+    tables: Any,
+    stages: Sequence[Mapping[str, Any]],
+    measures: Sequence[MeasureConfig],
+    lines: _Lines,
+    problems: list[str],
 ) -> tuple[OutputConfig, ...]:
     if not isinstance(tables, list) or not all(isinstance(t, Mapping) for t in tables):
         problems.append(f"{lines.source}: output: must be tables, [[output]]")
@@ -147,7 +149,7 @@ def _read_outputs(
 
         for key, value in table.items():
             if key not in names:
-                complain(key, f": no key {_known(key, names)}")
+                complain(key, f": no key {unknown_name(key, names)}")
             elif key == "planes":
                 if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
                     complain(key, f".planes: must be a list of names; got {_shown(value)}")
@@ -155,16 +157,22 @@ def _read_outputs(
                     complain(key, f".planes: a name is there twice; got {_shown(value)}")
             elif not isinstance(value, str):
                 complain(key, f".{key}: must be a string; got {_shown(value)}")
-        for key in ("after", "path"):
-            if key not in table:
-                complain("", f': no key "{key}"')
         after, path, name = table.get("after"), table.get("path"), table.get("table")
+        if name is None and isinstance(path, str) and "measures" in Path(path).stem:
+            name = "measures"
+        for key in ("after", "path"):
+            if key not in table and not (key == "after" and name == "measures"):
+                complain("", f': no key "{key}"')
         if isinstance(after, str) and after not in kinds:
-            complain("after", f".after: no stage {_known(after, kinds)}")
+            complain("after", f".after: no stage {unknown_name(after, kinds)}")
         if table.get("dtype", "float32") not in ("float32", "float64"):
             complain("dtype", f".dtype: {_shown(table['dtype'])} is not one of float32, float64")
-        if isinstance(name, str) and name not in ("clusters", "cluster_pixels"):
-            complain("table", f".table: {_shown(name)} is not one of clusters, cluster_pixels")
+        if isinstance(name, str) and name not in _TABLES:
+            complain("table", f".table: {_shown(name)} is not one of {', '.join(_TABLES)}")
+        if name == "measures" and not measures:
+            complain("path", ": there is no [[measure]]")
+        if name == "measures" and after is not None:
+            complain("after", ".after: measures are of the whole image; remove the key")
         if isinstance(path, str):
             ending = Path(path).suffix
             if name is None and (ending != ".fits" or "clusters" in Path(path).stem):
@@ -184,10 +192,11 @@ def _read_outputs(
                 complain("path", f".path: no part may begin with a dot; got {_shown(path)}")
             elif any(len(os.fsencode(part)) > _MAX_NAME_BYTES for part in Path(path).parts):
                 complain("path", f".path: a name is longer than {_MAX_NAME_BYTES} bytes")
-            if name is not None and isinstance(after, str) and after != "find_clusters":
+            of_clusters = name in ("clusters", "cluster_pixels")
+            if of_clusters and isinstance(after, str) and after != "find_clusters":
                 complain("after", f".after: {name} come from find_clusters; got {_shown(after)}")
         if len(problems) == found:
-            outputs.append(OutputConfig(**{**table, "table": name}))
+            outputs.append(OutputConfig(**{"after": "", **table, "table": name}))
     paths = [str(Path(output.path)) for output in outputs]
     for number, path in enumerate(paths):
         if path in paths[:number]:
@@ -198,7 +207,9 @@ def _read_outputs(
     return tuple(outputs)
 
 
-def _default_outputs(stages: Sequence[Mapping[str, Any]]) -> tuple[OutputConfig, ...]:
+def _default_outputs(
+    stages: Sequence[Mapping[str, Any]], measures: Sequence[MeasureConfig]
+) -> tuple[OutputConfig, ...]:
     kinds = [stage["kind"] for stage in stages]
     pixel = [kind for kind in kinds if kind not in sample_stages()]
     outputs = []
@@ -208,7 +219,23 @@ def _default_outputs(stages: Sequence[Mapping[str, Any]]) -> tuple[OutputConfig,
         outputs.append(
             OutputConfig(after="find_clusters", path="{stem}_clusters.fits", table="clusters")
         )
+    if measures:
+        outputs.append(OutputConfig(after="", path="{stem}_measures.ecsv", table="measures"))
     return tuple(outputs)
+
+
+def _read_measures(
+    tables: Any, stages: Sequence[Mapping[str, Any]], lines: _Lines, problems: list[str]
+) -> tuple[MeasureConfig, ...]:
+    if tables == []:
+        return ()
+    from .measuring import read_measures
+
+    def complain(number: int, key: str, wrong: str) -> None:
+        place = lines.place("measure", max(number, 0), key)
+        problems.append(f"{place}measure[{number}]{wrong}" if number >= 0 else f"{place}{wrong}")
+
+    return read_measures(tables, stages, complain)
 
 
 def _override(tables: dict[str, Any], override: str, lines: _Lines, problems: list[str]) -> None:
@@ -230,7 +257,7 @@ def _override(tables: dict[str, Any], override: str, lines: _Lines, problems: li
     matching = [stage for stage in stages if stage.get("kind") == name]
     if not matching:
         kinds = ["input", *(str(stage.get("kind")) for stage in stages)]
-        problems.append(f"{place}no stage {_known(name, kinds)}")
+        problems.append(f"{place}no stage {unknown_name(name, kinds)}")
     for stage in matching:
         stage[key] = value
 
@@ -340,9 +367,11 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     lines = _Lines(name, text)
     problems: list[str] = []
     _check_values(tables, name)
-    known = ["input", "stage", "output"]
+    known = ["input", "stage", "measure", "output"]
     problems += [
-        f"{lines.place(key)}no table {_known(key, known)}" for key in tables if key not in known
+        f"{lines.place(key)}no table {unknown_name(key, known)}"
+        for key in tables
+        if key not in known
     ]
     for override in overrides:
         _override(tables, override, lines, problems)
@@ -359,11 +388,14 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
             lines.place_of_stage(problem) + problem
             for problem in _core.check_stages(stages, foreign)
         ]
-    outputs = _read_outputs(tables.get("output", []), stages, lines, problems)
+    measures = _read_measures(tables.get("measure", []), stages, lines, problems)
+    outputs = _read_outputs(tables.get("output", []), stages, measures, lines, problems)
     if problems:
         raise _core.ConfigError("\n".join(problems))
     filled = tuple(_core.fill_stages(stages, foreign))
-    return Config(input_config, filled, outputs or _default_outputs(filled), name)
+    return Config(
+        input_config, filled, outputs or _default_outputs(filled, measures), measures, name
+    )
 
 
 def _numpy_names(stages: Sequence[Any]) -> list[str]:

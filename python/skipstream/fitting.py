@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "FitError",
     "FitResult",
     "Histogram",
     "Series",
@@ -30,6 +31,11 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
+
+
+class FitError(_core.Error):
+    """A number that a run cannot go on without could not be fitted."""
+
 
 _MAD_TO_SIGMA = 1.482602218505602  # of a Gaussian
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _core
+from .fitting import FitError
 
 __all__ = ["JOURNAL", "PART", "Ledger", "finished", "locked_folder", "reason_of"]
 
@@ -30,11 +31,12 @@ _REASONS = (
     (_core.IoError, "io"),
     (OSError, "io"),
     (MemoryError, "memory"),
+    (FitError, "fit"),
 )
 
 
 def reason_of(error: BaseException) -> str:
-    """Code of the kind of an error: config, fits, io, memory or internal."""
+    """Code of the kind of an error: config, fits, fit, io, memory or internal."""
     return next((code for kind, code in _REASONS if isinstance(error, kind)), "internal")
 
 

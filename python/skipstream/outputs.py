@@ -58,6 +58,7 @@ def config_digest(config: Config) -> str:
         "input": asdict(config.input),
         "stages": config.stages,
         "outputs": [asdict(output) for output in config.outputs],
+        "measures": [asdict(measure) for measure in config.measures],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -125,6 +126,8 @@ def history(config: Config) -> list[str]:
     for number, stage in enumerate(config.stages):
         parameters = {key: value for key, value in stage.items() if key != "kind"}
         lines.append(f"stage[{number}] {stage['kind']} {_compact(parameters)}")
+    for number, measure in enumerate(config.measures):
+        lines.append(f"measure[{number}] {measure.kind} {_compact(asdict(measure))}")
     return [line for text in lines for line in comment_cards("HISTORY", text)]
 
 

@@ -6,11 +6,19 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from . import _core
 
-__all__ = ["class_name", "parameter_line", "sample_stages", "stages_markdown", "stages_stub"]
+__all__ = [
+    "class_name",
+    "parameter_line",
+    "sample_stages",
+    "stages_markdown",
+    "stages_stub",
+    "unknown_name",
+]
 
 _TYPES = {
     "bool": "bool",
@@ -45,6 +53,15 @@ def bounds(parameter: dict[str, Any]) -> str:
     if "maximum" in parameter:
         parts.append(f"≤ {parameter['maximum']:g}")
     return ", ".join(parts)
+
+
+def unknown_name(word: str, names: Sequence[str]) -> str:
+    """A name that is none of `names`, with the nearest one or all of them, for messages."""
+    nearest = _core.nearest_name(word, list(names))
+    shown = toml_value(word)
+    return (
+        f'{shown}; did you mean "{nearest}"?' if nearest else f"{shown}; known: {', '.join(names)}"
+    )
 
 
 def toml_value(value: Any) -> str:

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib import recfunctions
@@ -29,6 +29,9 @@ from .pipeline import reducers_of
 from .reading import STDIN, Samples, check_datasum, open_samples, plain_file
 from .reference import sample_stages
 from .workers import Died, run_jobs
+
+if TYPE_CHECKING:
+    from .measuring import Taken
 
 __all__ = ["ImageResult", "image_info", "output_paths", "plan_image", "run"]
 
@@ -70,6 +73,9 @@ class ImageResult:
         files, which then hold them.
     mask
         ``(n_rows, n_cols)`` uint32; None when the run writes files.
+    measures
+        Result of each ``[[measure]]`` by its name: :class:`skipstream.FitResult`, ...; of measures
+        between amplifiers, by ``name:other``.
     clusters, cluster_pixels
         Structured arrays; coordinates are 0-based. None when the config does not ask for them.
     report
@@ -88,6 +94,7 @@ class ImageResult:
     mask: NDArray[np.uint32] | None = field(default=None, repr=False)
     clusters: NDArray[np.void] | None = field(default=None, repr=False)
     cluster_pixels: NDArray[np.void] | None = field(default=None, repr=False)
+    measures: dict[str, Any] = field(default_factory=dict, repr=False)
     report: dict[str, Any] = field(default_factory=dict, repr=False)
     outputs: tuple[Path, ...] = ()
 
@@ -121,8 +128,15 @@ def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
         config.stages,
         image_info(image, open_samples(image), config),
         foreign=reducers_of(config.stages),
+        fit_gain=_fit_gain,
     )
     return pipeline.plan
+
+
+def _fit_gain(pixels: NDArray[np.float64]) -> float:
+    from .charge import fit_gain
+
+    return fit_gain(pixels)
 
 
 def safe_name(text: str) -> str:
@@ -407,6 +421,8 @@ class _FileRun:
         self.bytes_before = 0
         self.rows_before = 0
         self.datasums: list[int | None] = []
+        self.taken: dict[str, Taken] = {}
+        self.measured: list[tuple[str, str, Any]] = []
 
     def run(self) -> list[ImageResult]:
         identity = _identity(self.parts)
@@ -442,6 +458,7 @@ class _FileRun:
                 self.n_bytes = sum(part.stat().st_size for part in self.parts)
             if layout.cut and not any(result.status == "partial" for result in results):
                 results[-1] = replace(results[-1], status="partial", message=layout.cut)
+            self.measure_pairs(results)
             checksum = self.checksum()
             for output, target in self.targets:
                 if output.table is not None:
@@ -516,32 +533,45 @@ class _FileRun:
         begin = time.perf_counter()
         last = _last_pixel_stage(self.config)
         kept: dict[str, Any] = {}
-        taps = [last] if self.folder is None and last is not None else []
+        growing = self.options.follow is not None
+        samples = open_samples(image, is_growing=growing)
+        taken = self.begin_measures(image, samples)
+        measured = {
+            self.config.stage_number(name): name for name in (taken.stages if taken else ())
+        }
+        shown = last if self.folder is None else None
 
         def on_rows(
-            _stage: int, planes: NDArray[np.float64], mask: NDArray[np.uint32], first_row: int
+            stage: int, planes: NDArray[np.float64], mask: NDArray[np.uint32], first_row: int
         ) -> None:
+            if taken is not None and stage in measured:
+                taken.take_rows(measured[stage], planes[0], mask, first_row)
+            if stage != shown:
+                return
             rows = slice(first_row, first_row + len(mask))
             for plane, values in zip(kept["planes"], planes, strict=True):
                 plane[rows] = values
             kept["mask"][rows] = mask
 
-        growing = self.options.follow is not None
-        samples = open_samples(image, is_growing=growing)
         pipeline = _core.Pipeline(
             self.config.stages,
             image_info(image, samples, self.config),
             threads=self.options.threads,
             row_multiple=samples.piece_rows,
             spool_folder=str(self.folder or tempfile.gettempdir()),
-            taps=taps,
+            taps=sorted({*measured, *([] if shown is None else [shown])}),
             on_rows=on_rows,
             foreign=reducers_of(self.config.stages),
+            keep_samples=taken.keep_samples if taken is not None else (),
+            fit_gain=_fit_gain,
         )
-        self.check_memory(pipeline.plan["total_bytes"])
+        self.check_memory(pipeline.plan["total_bytes"] + (taken.n_bytes if taken else 0))
+        if taken is not None:
+            for stage, name in measured.items():
+                taken.begin_planes(name, pipeline.planes_after(stage)[0]["unit"])
         names: list[str] = []
-        if self.folder is None and last is not None:
-            planes = pipeline.planes_after(last)
+        if shown is not None:
+            planes = pipeline.planes_after(shown)
             names = [plane["name"] for plane in planes]
             shape = (image.n_rows, image.n_cols)
             kept["planes"] = [
@@ -560,12 +590,12 @@ class _FileRun:
                 )
 
         rows_there = image.rows_there
-        shown = report if self.progress is not None else None
+        heard = report if self.progress is not None else None
         datasum: int | None = None
         if growing:
-            rows_there = reading.follow(pipeline, image, self.options.follow or 0.0, shown)
+            rows_there = reading.follow(pipeline, image, self.options.follow or 0.0, heard)
         else:
-            datasum = samples.feed(pipeline, shown)
+            datasum = samples.feed(pipeline, heard)
             if datasum is not None and image.is_whole_hdu:
                 check_datasum(image.hdu, datasum, self.path.name)
         self.datasums.append(datasum)
@@ -577,6 +607,8 @@ class _FileRun:
         findings = pipeline.findings()
         for _, file in files:
             file.finish_image(findings)
+        measures = taken.results(pipeline) if taken is not None else {}
+        self.measured += [(image.amplifier, name, result) for name, result in measures.items()]
         tables = {t["name"]: self.take_table(pipeline, t, image) for t in pipeline.tables()}
         seconds = time.perf_counter() - begin
         return ImageResult(
@@ -588,6 +620,7 @@ class _FileRun:
             mask=kept.get("mask"),
             clusters=tables.get("clusters"),
             cluster_pixels=tables.get("cluster_pixels"),
+            measures=measures,
             report={
                 "file": str(self.path),
                 "amplifier": image.amplifier,
@@ -606,6 +639,29 @@ class _FileRun:
             },
             outputs=tuple(target for _, target in self.targets),
         )
+
+    def begin_measures(self, image: ImageLayout, samples: Samples) -> Taken | None:
+        if not self.config.measures:
+            return None
+        from .measuring import MEASURES, Taken
+
+        taken = Taken(self.config.measures, image, np.dtype(samples.dtype).itemsize)
+        if any(MEASURES[measure.kind].takes == "pairs" for measure in self.config.measures):
+            self.taken[image.amplifier] = taken
+        return taken
+
+    def measure_pairs(self, results: list[ImageResult]) -> None:
+        """Measures between amplifiers, once all of them are there."""
+        if not self.taken:
+            return
+        from .measuring import pair_results
+
+        for name, pair, result in pair_results(self.taken):
+            first, _, second = pair.partition(">")
+            self.measured.append((pair, name, result))
+            for one in results:
+                if one.amplifier == first:
+                    one.measures[f"{name}:{second}"] = result
 
     def check_memory(self, planned: int) -> None:
         limit = self.options.memory_limit
@@ -636,7 +692,19 @@ class _FileRun:
         self.tables.setdefault(info["name"], []).append(named)
         return named
 
+    def write_measures(self, target: Path, checksum: str) -> None:
+        from .measuring import COLUMNS, measure_table
+
+        header = [
+            *card("EXTNAME", "MEASURES", "what the rows are"),
+            *provenance(self.source(), checksum),
+        ]
+        write_table(target, measure_table(self.measured), COLUMNS, header)
+
     def write_table(self, name: str, target: Path, checksum: str) -> None:
+        if name == "measures":
+            self.write_measures(target, checksum)
+            return
         if name not in self.tables:
             raise _core.ConfigError(
                 f"output: no table {name!r}; find_clusters makes it with keep_pixels = true"

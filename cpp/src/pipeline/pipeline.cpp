@@ -184,6 +184,9 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
   links_.back()->planes = reduction.planes;
   for (std::size_t i = 0; i < chain_.pixel_steps.size(); ++i) {
     auto& step = chain_.pixel_steps[i];
+    if (auto* calibrate = dynamic_cast<Calibrate*>(step.stage.get())) {
+      calibrate->use(options_.fit_gain);
+    }
     const auto planes_in = links_.back()->planes;
     auto plan = named(step.number, [&] { return step.stage->begin(image_, planes_in); });
     spools_.emplace_back();
@@ -263,7 +266,29 @@ void Pipeline::begin_buffers(const ImageInfo& image) {
       (in_order_ ? rows_together() * image_.n_cols * pixel_bytes_ : 0) +
       static_cast<std::int64_t>(n_buffers) * plan_.chunk_rows * planes_row_bytes +
       n_threads * (block_pixels_ * pixel_bytes_ + chain_.reduction->scratch_bytes());
+  begin_records(static_cast<std::size_t>(n_threads));
   workers_ = std::make_unique<Workers>(static_cast<std::size_t>(n_threads));
+}
+
+void Pipeline::begin_records(std::size_t n_threads) {
+  const auto& regions = options_.kept_regions;
+  if (!regions.empty() && image_.n_rows < 0) {
+    throw ConfigError("samples that are kept need the number of rows beforehand");
+  }
+  for (const auto& region : regions) {
+    if (region.begin_col < 0 || region.begin_col >= region.end_col ||
+        region.end_col > image_.n_cols || region.row_step < 1) {
+      throw ConfigError("samples that are kept: columns " + std::to_string(region.begin_col) +
+                        " to " + std::to_string(region.end_col) + " of every row " +
+                        std::to_string(region.row_step) + " are not in the image");
+    }
+  }
+  auto skips = options_.histogram_skips;
+  if (image_.format.kind == SampleKind::floating) skips.clear();
+  std::erase_if(skips, [this](std::int64_t skip) { return skip < 0 || skip >= image_.n_skips; });
+  records_.begin(image_.n_rows, image_.n_cols, image_.n_skips, image_.format, regions,
+                 std::move(skips), n_threads);
+  plan_.record_bytes = records_.bytes();
 }
 
 std::size_t Pipeline::link_after(std::size_t number) const {
@@ -350,6 +375,12 @@ void Pipeline::run(const SampleSource& source, std::int64_t n_rows, const Progre
 void Pipeline::reduce(const SampleSource& source, std::int64_t first_source_row,
                       std::int64_t n_rows, const Progress& progress) {
   if (n_rows == 0) return;
+  const std::int64_t first_image_pixel = rows_reduced_ * image_.n_cols;
+  if (!records_.is_empty() && first_image_pixel == 0) {
+    const auto cursor = source.cursor();
+    cursor->seek(first_source_row * image_.n_cols);
+    records_.see_first_pixel(cursor->next(1, read_scratch_[0]));
+  }
   const std::int64_t n_chunks = (n_rows + plan_.chunk_rows - 1) / plan_.chunk_rows;
   const std::int64_t chunk_pixels = plan_.chunk_rows * image_.n_cols;
   // A task reads whole pieces of the source, and reduces them block by block. Where a chunk does
@@ -367,7 +398,8 @@ void Pipeline::reduce(const SampleSource& source, std::int64_t first_source_row,
     const std::int64_t row = k * plan_.chunk_rows;
     const std::int64_t n_pixels = std::min(plan_.chunk_rows, n_rows - row) * image_.n_cols;
     const std::int64_t first_pixel = (first_source_row + row) * image_.n_cols;
-    tasks[b] = [this, &cursors, b, n_pixels, first_pixel, task_pixels, in_pieces](
+    const std::int64_t image_pixel = first_image_pixel + row * image_.n_cols;
+    tasks[b] = [this, &cursors, b, n_pixels, first_pixel, image_pixel, task_pixels, in_pieces](
                    std::int64_t task, std::size_t worker) {
       SampleCursor& cursor = *cursors[in_pieces ? worker : 0];
       Buffer& buffer = buffers_[b];
@@ -380,6 +412,7 @@ void Pipeline::reduce(const SampleSource& source, std::int64_t first_source_row,
         for (std::size_t p = 0; p < planes.size(); ++p) planes[p] = buffer.planes[p] + begin;
         chain_.reduction->reduce(samples, n, planes.data(), buffer.mask.data() + begin,
                                  reduce_scratch_[worker]);
+        if (!records_.is_empty()) records_.record(samples, image_pixel + begin, n, worker);
       }
     };
     workers_->start((n_pixels + task_pixels - 1) / task_pixels, tasks[b]);
@@ -390,6 +423,7 @@ void Pipeline::reduce(const SampleSource& source, std::int64_t first_source_row,
     Buffer& buffer = buffers_[static_cast<std::size_t>(k) % buffers_.size()];
     const std::int64_t n = std::min(plan_.chunk_rows, n_rows - k * plan_.chunk_rows);
     PixelChunk chunk{buffer.planes, buffer.mask.data(), rows_reduced_, n, image_.n_cols};
+    rows_sampled_ += n;
     const bool more = k + 1 < n_chunks;
     if (buffers_.size() > 1 && more) {
       // The other threads reduce the next chunk while this one passes the ordered stages.

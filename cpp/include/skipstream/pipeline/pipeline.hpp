@@ -14,6 +14,7 @@
 #include "skipstream/base/source.hpp"
 #include "skipstream/base/stage.hpp"
 #include "skipstream/pipeline/chain.hpp"
+#include "skipstream/pipeline/sample_records.hpp"
 #include "skipstream/pipeline/spool.hpp"
 #include "skipstream/pipeline/workers.hpp"
 
@@ -25,6 +26,9 @@ struct PipelineOptions {
   std::int64_t row_multiple = 1;  ///< of rows in a chunk, where they are not too many: tiles' rows
   std::int64_t spool_bytes = 8 << 20;  ///< memory of a barrier before it goes to a temporary file
   std::string spool_folder = "/tmp";
+  std::vector<KeptRegion> kept_regions;       ///< whose samples are kept; needs the number of rows
+  std::vector<std::int64_t> histogram_skips;  ///< samples of which histograms are taken
+  FitGain fit_gain;                           ///< for calibrate.gain = "fit"
 };
 
 struct PlannedStage {
@@ -46,7 +50,10 @@ struct PipelinePlan {
   std::int64_t delay_rows = 0;
   std::int64_t buffer_bytes = 0;  ///< chunks, read buffers and scratch of all threads
   std::int64_t state_bytes = 0;   ///< of all stages, and of the barriers' spools
-  [[nodiscard]] std::int64_t total_bytes() const { return buffer_bytes + state_bytes; }
+  std::int64_t record_bytes = 0;  ///< of kept samples and histograms
+  [[nodiscard]] std::int64_t total_bytes() const {
+    return buffer_bytes + state_bytes + record_bytes;
+  }
 };
 
 /// The finished or growing rows of one table.
@@ -91,6 +98,11 @@ class Pipeline {
     return std::move(tables_[table].cells);
   }
   [[nodiscard]] std::int64_t rows_pushed() const { return rows_pushed_; }
+  /// Kept samples and histograms; `records_format` says how the samples are encoded.
+  [[nodiscard]] const SampleRecords& records() const { return records_; }
+  [[nodiscard]] const SampleFormat& records_format() const { return image_.format; }
+  /// Rows whose samples were there.
+  [[nodiscard]] std::int64_t rows_sampled() const { return rows_sampled_; }
   struct StageFindings {
     std::string stage;
     std::vector<Finding> findings;
@@ -103,6 +115,7 @@ class Pipeline {
   struct Buffer;
 
   void begin_buffers(const ImageInfo& image);
+  void begin_records(std::size_t n_threads);
   void reduce(const SampleSource& source, std::int64_t first_source_row, std::int64_t n_rows,
               const Progress& progress);
   void deliver(PixelChunk& chunk);
@@ -120,7 +133,8 @@ class Pipeline {
   std::int64_t block_pixels_ = 0;
   std::int64_t rows_pushed_ = 0;
   std::int64_t rows_reduced_ = 0;
-  bool in_order_ = false;  ///< a sample stage needs the rows one after another
+  std::int64_t rows_sampled_ = 0;  ///< without missing ones
+  bool in_order_ = false;          ///< a sample stage needs the rows one after another
   bool finished_ = false;
   bool samples_finished_ = false;
   std::vector<PlaneInfo> reduced_planes_;
@@ -134,6 +148,7 @@ class Pipeline {
   std::vector<std::byte*> reduce_scratch_;
   std::vector<std::vector<double*>> block_planes_;  ///< per thread
   std::vector<std::vector<std::byte>> scratch_;
+  SampleRecords records_;
   std::unique_ptr<Workers> workers_;
 };
 

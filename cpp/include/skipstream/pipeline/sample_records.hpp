@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "skipstream/base/sample.hpp"
+
+namespace skipstream {
+
+/// Samples of every `row_step`-th row, between two columns, that outlive the pass.
+struct KeptRegion {
+  std::int64_t begin_col = 0;
+  std::int64_t end_col = 0;
+  std::int64_t row_step = 1;
+};
+
+/// How often each number was read in one sample of all pixels, in bins of the unit of the file.
+struct SampleHistogram {
+  std::int64_t first = 0;  ///< stored number of bin 0
+  std::vector<std::int64_t> counts;
+  std::int64_t n_below = 0;
+  std::int64_t n_above = 0;
+};
+
+/// What is taken from the samples beside their reduction, while they are in the cache. Threads
+/// write to parts of their own, and counts are whole numbers: the order does not matter.
+class SampleRecords {
+ public:
+  static constexpr std::int64_t n_bins = 1 << 14;
+
+  /// `skips`: those that get a histogram of `skip` each, of integer samples only.
+  void begin(std::int64_t n_rows, std::int64_t n_cols, std::int64_t n_skips,
+             const SampleFormat& format, std::vector<KeptRegion> regions,
+             std::vector<std::int64_t> skips, std::size_t n_threads);
+  [[nodiscard]] bool is_empty() const { return regions_.empty() && skips_.empty(); }
+  [[nodiscard]] std::int64_t bytes() const;
+
+  /// Lays the bins around the first pixel of the image, which every chunking knows.
+  void see_first_pixel(const std::byte* samples);
+  /// Samples of `n_pixels` pixels, of which the first is number `first_pixel` in raster order.
+  void record(const std::byte* samples, std::int64_t first_pixel, std::int64_t n_pixels,
+              std::size_t thread);
+
+  /// `(n_kept_rows, n_cols of the region, n_skips)`, encoded.
+  [[nodiscard]] std::span<const std::byte> kept(std::size_t region) const {
+    return kept_.at(region);
+  }
+  [[nodiscard]] SampleHistogram histogram(std::size_t skip) const;
+
+ private:
+  template <class T>
+  void count(const std::byte* samples, std::int64_t n_pixels, std::size_t thread);
+  [[nodiscard]] std::int64_t stored(const std::byte* sample) const;
+
+  std::int64_t n_cols_ = 0;
+  std::int64_t n_skips_ = 0;
+  std::int64_t pixel_bytes_ = 0;
+  SampleFormat format_;
+  std::vector<KeptRegion> regions_;
+  std::vector<std::vector<std::byte>> kept_;
+  std::vector<std::int64_t> skips_;
+  std::vector<std::int64_t> firsts_;                ///< stored number of bin 0, by histogram
+  std::vector<std::vector<std::uint32_t>> counts_;  ///< by thread: histograms, below, bins, above
+};
+
+}  // namespace skipstream

@@ -1,0 +1,457 @@
+"""What a run measures beside its outputs: processes on pixels and samples of the same single read.
+
+A measure is declared once, as a function with keyword-only parameters: from its signature come the
+keys of ``[[measure]]``, their defaults and their checks.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from .charge import fit_calibration, fit_dark_current, fit_dark_current_slices
+from .fitting import FitResult
+from .layout import ImageLayout
+from .patterns import Patterns, find_patterns, measure_crosstalk
+from .pipeline import compress_skips
+from .reference import sample_stages, toml_value, unknown_name
+from .skips import charge_loss, noise_vs_skips, planes_by_skips, skips_to_show
+from .spectrum import Spectrum, noise_spectrum
+from .transfer import measure_cti
+
+__all__ = ["COLUMNS", "Measure", "MeasureConfig", "Taken", "measure_table", "read_measures"]
+
+#: Samples kept of an image for one region, at most: rows are left out evenly.
+KEPT_BYTES = 16 << 20
+_GENERAL = {
+    "kind": "what is measured",
+    "name": "of the results; the default is the kind",
+    "after": "the stage whose pixels are measured; the last one of that name",
+    "region": "active, overscan or all columns",
+    "ignored_bits": "names of mask bits that exclude no pixel",
+}
+_REGIONS = ("auto", "active", "overscan", "all")
+
+
+def _noise(
+    samples: NDArray[Any],
+    *,
+    n_points: int = 30,
+    robust: bool = True,
+    gain: float | None = None,
+    subtract_rows: bool = True,
+) -> FitResult:
+    """`noise_vs_skips` around the median of each row, whose pedestal is no noise of a pixel."""
+    shown = skips_to_show(samples.shape[-1], n_points)
+    planes = planes_by_skips(compress_skips(samples, [f"mean({n})" for n in shown]))
+    if subtract_rows and samples.shape[1] > 1:
+        # A value less the median of n values has this part of its variance, for a Gaussian.
+        part = 1 - (2 - math.pi / 2) / samples.shape[1]
+        planes = {
+            n: (plane - np.median(np.asarray(plane), axis=1, keepdims=True)) / math.sqrt(part)
+            for n, plane in planes.items()
+        }
+    return noise_vs_skips(planes, robust=robust, gain=gain)
+
+
+def _charge_loss(
+    samples: NDArray[Any],
+    *,
+    sample: int = 0,
+    reference: int = -1,
+    n_sigma: float = 3.2,
+    unit: str = "adu",
+) -> FitResult:
+    n = samples.shape[-1]
+    for name, value in (("sample", sample), ("reference", reference)):
+        if not -n <= value < n:
+            raise _core.ConfigError(f"charge_loss.{name}: must be below n_skips = {n}; got {value}")
+    first, other = (samples[..., s].astype(np.float64) for s in (sample, reference))
+    return charge_loss(first, other, n_sigma=n_sigma, unit=unit)
+
+
+def _slices(
+    pixels: NDArray[Any],
+    *,
+    axis: str = "row",
+    step: int = 10,
+    mask: NDArray[np.bool_] | None = None,
+    gain: float | None = None,
+    unit: str = "adu",
+) -> FitResult:
+    if axis not in ("row", "column"):
+        raise _core.ConfigError(
+            f'fit_dark_current_slices.axis: must be "row" or "column"; got {axis!r}'
+        )
+    number = ("row", "column").index(axis)
+    return fit_dark_current_slices(pixels, axis=number, step=step, mask=mask, gain=gain, unit=unit)[
+        1
+    ]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A process of a run.
+
+    Attributes
+    ----------
+    function
+        Of the pixels ``(n_rows, n_cols)`` with the keyword ``mask``, of the samples ``(n_rows,
+        n_cols, n_skips)``, or of the pixels of two amplifiers.
+    takes
+        ``"pixels"``, ``"samples"`` or ``"pairs"``.
+    region
+        The columns that it takes unless told.
+    """
+
+    function: Callable[..., Any]
+    takes: str
+    region: str = "active"
+
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """Keyword-only parameters that a config may give."""
+        return {
+            name: parameter
+            for name, parameter in inspect.signature(self.function).parameters.items()
+            if parameter.kind == parameter.KEYWORD_ONLY and name not in ("mask", "unit")
+        }
+
+
+#: Kind to process.
+MEASURES: dict[str, Measure] = {
+    "noise_vs_skips": Measure(_noise, "samples", "auto"),
+    "charge_loss": Measure(_charge_loss, "samples"),
+    "noise_spectrum": Measure(noise_spectrum, "samples", "all"),
+    "fit_calibration": Measure(fit_calibration, "pixels"),
+    "fit_dark_current": Measure(fit_dark_current, "pixels"),
+    "fit_dark_current_slices": Measure(_slices, "pixels"),
+    "find_patterns": Measure(find_patterns, "pixels"),
+    "measure_cti": Measure(measure_cti, "pixels"),
+    "measure_crosstalk": Measure(measure_crosstalk, "pairs"),
+}
+
+
+@dataclass(frozen=True)
+class MeasureConfig:
+    """One ``[[measure]]`` table.
+
+    Attributes
+    ----------
+    kind, name
+        What is measured, and what the result is called.
+    after
+        Stage whose pixels are taken; None where samples are.
+    region
+        ``"active"``, ``"overscan"``, ``"all"``, or ``"auto"``: the overscan where it has at least
+        3 columns, else the active columns.
+    ignored_bits
+        Bits of the mask that exclude no pixel.
+    parameters
+        Of the function.
+    """
+
+    kind: str
+    name: str
+    after: str | None = None
+    region: str = "active"
+    ignored_bits: tuple[str, ...] = ("MISSKIPS",)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _wrong(parameter: inspect.Parameter, value: Any) -> str:
+    """What is wrong with the type of a value; empty: nothing."""
+    kinds = {part.strip() for part in str(parameter.annotation).split("|")}
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    right = (
+        ("float" in kinds and is_number and math.isfinite(value))
+        or ("int" in kinds and is_number and isinstance(value, int))
+        or ("str" in kinds and isinstance(value, str))
+        or ("bool" in kinds and isinstance(value, bool))
+        or (
+            any(kind.startswith("tuple") for kind in kinds)
+            and isinstance(value, (list, tuple))
+            and len(value) == 2
+            and all(isinstance(v, int) and not isinstance(v, bool) for v in value)
+        )
+    )
+    words = {
+        "float": "a number",
+        "int": "a whole number",
+        "str": "a string",
+        "bool": "true or false",
+    }
+    wanted = " or ".join(words.get(kind, "two whole numbers") for kind in sorted(kinds - {"None"}))
+    return "" if right else f"must be {wanted}; got {toml_value(value)}"
+
+
+def read_measures(
+    tables: Any,
+    stages: Sequence[Mapping[str, Any]],
+    complain: Callable[[int, str, str], None],
+) -> tuple[MeasureConfig, ...]:
+    """Check the ``[[measure]]`` tables; `complain(number, key, wrong)` hears every mistake."""
+    if not isinstance(tables, list) or not all(isinstance(t, Mapping) for t in tables):
+        complain(-1, "", "measure: must be tables, [[measure]]")
+        return ()
+    kinds = [str(s.get("kind")) for s in stages if isinstance(s, Mapping)]
+    pixel_kinds = [kind for kind in kinds if kind not in sample_stages()]
+    found: list[MeasureConfig] = []
+    for number, table in enumerate(tables):
+        kind = table.get("kind")
+        measure = MEASURES.get(kind) if isinstance(kind, str) else None
+        if measure is None:
+            named = unknown_name(kind, list(MEASURES)) if isinstance(kind, str) else "nothing"
+            complain(number, "kind", f".kind: no measure {named}")
+            continue
+        before = len(found)
+        good = True
+        parameters = measure.parameters()
+        allowed = [*_GENERAL, *parameters]
+        given: dict[str, Any] = {}
+        for key, value in table.items():
+            wrong = ""
+            if key not in allowed:
+                complain(number, key, f" {kind}: no key {unknown_name(key, allowed)}")
+                good = False
+                continue
+            if key in parameters:
+                wrong = _wrong(parameters[key], value)
+                given[key] = tuple(value) if isinstance(value, list) else value
+            elif key == "ignored_bits":
+                names = [name for _, name, _ in _core.mask_names()]
+                if not isinstance(value, list) or not set(map(str, value)) <= set(names):
+                    wrong = f"must be a list of {', '.join(names)}; got {toml_value(value)}"
+            elif not isinstance(value, str):
+                wrong = f"must be a string; got {toml_value(value)}"
+            elif key == "region" and value not in _REGIONS:
+                wrong = f"{toml_value(value)} is not one of {', '.join(_REGIONS)}"
+            elif key == "name" and not re.fullmatch(r"\w{1,64}", value):
+                wrong = f"must be of letters, digits and _; got {toml_value(value)}"
+            elif key == "after" and measure.takes == "samples":
+                wrong = "samples are taken before any stage; remove the key"
+            elif key == "after" and value not in pixel_kinds:
+                wrong = f"no stage on pixels {unknown_name(value, pixel_kinds)}"
+            if wrong:
+                complain(number, key, f" {kind}.{key}: {wrong}")
+                good = False
+        for key, parameter in parameters.items():
+            if parameter.default is parameter.empty and key not in table:
+                complain(number, "kind", f' {kind}: no key "{key}"')
+                good = False
+        if measure.takes != "samples" and not pixel_kinds:
+            complain(number, "kind", f" {kind}: there are no pixels; put compress_skips first")
+            good = False
+        if not good:
+            continue
+        name = table.get("name", kind)
+        if any(other.name == name for other in found[:before]):
+            complain(
+                number, "name", f" {kind}.name: {toml_value(name)} is another measure's; give one"
+            )
+            continue
+        after = None if measure.takes == "samples" else table.get("after", pixel_kinds[-1])
+        found.append(
+            MeasureConfig(
+                kind,
+                name,
+                after,
+                table.get("region", measure.region),
+                tuple(table.get("ignored_bits", MeasureConfig.ignored_bits)),
+                given,
+            )
+        )
+    return tuple(found)
+
+
+class Taken:
+    """What the measures of one image take from its pass: samples, and planes after stages."""
+
+    def __init__(
+        self, measures: Sequence[MeasureConfig], image: ImageLayout, sample_bytes: int
+    ) -> None:
+        self.measures = measures
+        self.image = image
+        self._regions: dict[tuple[int, int], int] = {}
+        for measure in measures:
+            if MEASURES[measure.kind].takes == "samples":
+                self._regions.setdefault(self._columns(measure), len(self._regions))
+        self._sample_bytes = sample_bytes * image.n_skips
+        self._planes: dict[str, tuple[NDArray[np.float32], NDArray[np.uint32]]] = {}
+        self._units: dict[str, str] = {}
+
+    def _columns(self, measure: MeasureConfig) -> tuple[int, int]:
+        _, _, begin, end = self.image.active
+        n_overscan = self.image.overscan_cols
+        n_cols = self.image.n_cols
+        region = measure.region
+        if region == "auto":
+            region = "overscan" if n_overscan >= 3 else "active"
+        if region == "overscan" and n_overscan == 0:
+            raise _core.ConfigError(
+                f"measure {measure.name}.region: the image has no overscan; set overscan_cols in "
+                '[input], or use "active"'
+            )
+        return {"active": (begin, end), "overscan": (n_cols - n_overscan, n_cols)}.get(
+            region, (0, n_cols)
+        )
+
+    @property
+    def keep_samples(self) -> list[tuple[int, int, int]]:
+        """Regions for the core: first column, column after the last, step of rows."""
+        kept = []
+        for begin, end in self._regions:
+            row_bytes = (end - begin) * self._sample_bytes
+            kept.append((begin, end, max(1, -(-self.image.n_rows * row_bytes // KEPT_BYTES))))
+        return kept
+
+    @property
+    def stages(self) -> list[str]:
+        """Stages after which planes are taken."""
+        return list(dict.fromkeys(m.after for m in self.measures if m.after is not None))
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of the planes; that of the samples is in the core's plan."""
+        return 8 * self.image.n_rows * self.image.n_cols * len(self.stages)
+
+    def begin_planes(self, stage: str, unit: str) -> None:
+        """Make room for the rows that leave a stage."""
+        shape = (self.image.n_rows, self.image.n_cols)
+        self._planes[stage] = (np.empty(shape, np.float32), np.empty(shape, np.uint32))
+        self._units[stage] = unit
+
+    def take_rows(
+        self, stage: str, plane: NDArray[np.float64], mask: NDArray[np.uint32], first_row: int
+    ) -> None:
+        """Keep rows of the value plane."""
+        rows = slice(first_row, first_row + len(mask))
+        pixels, bits = self._planes[stage]
+        pixels[rows], bits[rows] = plane, mask
+
+    def pixels(self, measure: MeasureConfig) -> tuple[NDArray[np.float32], NDArray[np.bool_], str]:
+        """Pixels of a measure, which of them are left out, and their unit."""
+        assert measure.after is not None
+        pixels, bits = self._planes[measure.after]
+        begin_row, end_row, _, _ = self.image.active
+        region = slice(begin_row, end_row), slice(*self._columns(measure))
+        ignored = 0
+        for bit, name, _ in _core.mask_names():
+            ignored |= bit if name in measure.ignored_bits else 0
+        left_out = (bits[region] & ~np.uint32(ignored)) != 0
+        return pixels[region], left_out, _UNITS.get(self._units[measure.after], "")
+
+    def samples(self, measure: MeasureConfig, pipeline: _core.Pipeline) -> NDArray[Any]:
+        """Samples of a measure, of the active rows that were kept."""
+        number = self._regions[self._columns(measure)]
+        step = self.keep_samples[number][2]
+        begin_row, end_row, _, _ = self.image.active
+        rows = slice(-(-begin_row // step), -(-end_row // step))
+        first, n_used = pipeline.plan["first_used_skip"], pipeline.plan["n_used_skips"]
+        return pipeline.kept_samples(number)[rows, :, first : first + n_used]
+
+    def results(self, pipeline: _core.Pipeline) -> dict[str, Any]:
+        """Result of every measure of one amplifier, by name."""
+        found: dict[str, Any] = {}
+        for measure in self.measures:
+            kind = MEASURES[measure.kind]
+            if kind.takes == "samples":
+                found[measure.name] = kind.function(
+                    self.samples(measure, pipeline), **measure.parameters
+                )
+            elif kind.takes == "pixels":
+                pixels, left_out, unit = self.pixels(measure)
+                parameters = dict(measure.parameters)
+                if "unit" in inspect.signature(kind.function).parameters:
+                    parameters["unit"] = unit
+                found[measure.name] = kind.function(pixels, mask=left_out, **parameters)
+        return found
+
+
+_UNITS = {"adu": "adu", "electron": "electron"}
+
+
+def pair_results(taken: Mapping[str, Taken]) -> Iterator[tuple[str, str, Any]]:
+    """Measures between amplifiers of one file: name, amplifier and result of every pair."""
+    for first, one in taken.items():
+        for second, other in taken.items():
+            if first == second:
+                continue
+            for measure in one.measures:
+                kind = MEASURES[measure.kind]
+                if kind.takes != "pairs":
+                    continue
+                source, left_out, _ = one.pixels(measure)
+                target, others_left_out, _ = other.pixels(measure)
+                if source.shape != target.shape:
+                    continue  # not read at the same time
+                result = kind.function(
+                    np.where(left_out, np.nan, source),
+                    target,
+                    mask=others_left_out,
+                    **measure.parameters,
+                )
+                yield measure.name, f"{first}>{second}", result
+
+
+#: Columns of the table of measures.
+COLUMNS: list[dict[str, str]] = [
+    {"name": "amplifier", "unit": "", "doc": "name of the amplifier; of two: first>second"},
+    {"name": "measure", "unit": "", "doc": "name of the measure"},
+    {"name": "quantity", "unit": "", "doc": "name of the number"},
+    {"name": "value", "unit": "", "doc": "NaN where it is not known"},
+    {"name": "error", "unit": "", "doc": "standard deviation of the value"},
+    {"name": "value_unit", "unit": "", "doc": "unit of value and error"},
+    {"name": "status", "unit": "", "doc": "ok or failed"},
+    {"name": "reason", "unit": "", "doc": "why it failed"},
+    {"name": "chi2", "unit": "", "doc": "goodness of the fit"},
+    {"name": "n_dof", "unit": "", "doc": "degrees of freedom"},
+    {"name": "p_value", "unit": "", "doc": "probability of a larger chi2"},
+    {"name": "n_values", "unit": "", "doc": "values that took part"},
+]  # fmt: skip
+
+
+def _rows(result: Any) -> Iterator[tuple[str, float, float, str, str, str, float, int, float, int]]:
+    """Quantity, value, error, unit, status, reason, chi2, n_dof, p_value, n_values."""
+    nan = math.nan
+    if isinstance(result, FitResult):
+        tail = (result.status, result.reason, result.chi2, result.n_dof, result.p_value,
+                result.n_values)  # fmt: skip
+        for name in result:
+            yield name, result[name], result.errors[name], result.units.get(name, ""), *tail
+    elif isinstance(result, Patterns):
+        for name, count in result.counts.items():
+            yield name, count, math.sqrt(count), "", "ok", "", nan, 0, nan, result.n_pixels
+    elif isinstance(result, Spectrum):
+        for number, (frequency, amplitude) in enumerate(result.lines, 1):
+            tail = ("ok", "", nan, 0, nan, result.n_series)
+            yield f"line_{number}_frequency", frequency, nan, result.frequency_unit, *tail
+            yield f"line_{number}_amplitude", amplitude, nan, "adu", *tail
+    else:
+        raise TypeError(f"no rows of {type(result).__name__}")
+
+
+def measure_table(results: Sequence[tuple[str, str, Any]]) -> NDArray[np.void]:
+    """All numbers of a file, one per row: amplifier, measure, quantity, value, error, ...
+
+    Parameters
+    ----------
+    results
+        Amplifier, name of the measure, result.
+    """
+    rows = [(amplifier, name, *row) for amplifier, name, result in results for row in _rows(result)]
+    texts = ("amplifier", "measure", "quantity", "value_unit", "status", "reason")
+    kinds: list[tuple[str, str]] = []
+    for i, column in enumerate(COLUMNS):
+        width = max((len(str(row[i])) for row in rows), default=1) if column["name"] in texts else 0
+        whole = column["name"] in ("n_dof", "n_values")
+        kinds.append((column["name"], f"U{max(1, width)}" if column["name"] in texts
+                      else "i8" if whole else "f8"))  # fmt: skip
+    return np.array(rows, dtype=kinds)

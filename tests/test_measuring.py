@@ -1,0 +1,299 @@
+"""Measures of a run: the same numbers as the functions alone, from one read, in planned memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from numpy.typing import NDArray
+
+pytest.importorskip("iminuit")
+
+import skipstream as sk
+
+N_ROWS, N_COLS, N_SKIPS, OVERSCAN = 120, 200, 40, 40
+GAIN = 8.0
+
+CONFIG: dict[str, Any] = {
+    "input": {"n_skips": N_SKIPS, "overscan_cols": OVERSCAN},
+    "stage": [
+        {"kind": "compress_skips", "statistics": ["mean", "std"]},
+        {"kind": "subtract_pedestal"},
+        {"kind": "calibrate", "gain": "fit"},
+    ],
+    "measure": [
+        {"kind": "noise_vs_skips"},
+        {"kind": "noise_vs_skips", "name": "noise_active", "region": "active", "robust": False},
+        {"kind": "charge_loss", "sample": 1},
+        {"kind": "noise_spectrum"},
+        {"kind": "fit_dark_current", "after": "subtract_pedestal"},
+        {"kind": "fit_calibration", "after": "subtract_pedestal"},
+        {"kind": "fit_dark_current_slices", "step": 40},
+        {"kind": "find_patterns"},
+        {"kind": "measure_cti", "low": 50, "high": 500, "n_groups": 2},
+        {"kind": "measure_crosstalk", "low": 50.0, "high": 500.0},
+    ],
+}
+
+
+def samples_with(seed: int) -> NDArray[np.int32]:
+    """Single electrons, some bright pixels, noise of 4 ADU a sample, pedestal 1000 by rows."""
+    random = np.random.default_rng(seed)
+    charge = random.poisson(0.3, (N_ROWS, N_COLS)).astype(float)
+    charge[random.random(charge.shape) < 0.01] += 100
+    charge[:, -OVERSCAN:] = 0
+    pedestal = 1000 + random.normal(0, 20, (N_ROWS, 1))
+    noise = random.normal(0, 4, (N_ROWS, N_COLS, N_SKIPS))
+    return np.rint((pedestal + GAIN * charge)[..., None] + noise).astype(np.int32)
+
+
+@pytest.fixture(scope="module")
+def raw() -> dict[str, NDArray[np.int32]]:
+    return {"L": samples_with(1), "U": samples_with(2)}
+
+
+@pytest.fixture(scope="module")
+def path(raw: dict[str, NDArray[np.int32]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("raw") / "raw.fits"
+    hdus = [fits.ImageHDU(s.reshape(N_ROWS, -1), name=name) for name, s in raw.items()]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(path: Path) -> dict[str, sk.ImageResult]:
+    found = list(sk.run(sk.load_config(CONFIG), [path]))
+    assert [r.status for r in found] == ["done", "done"], [r.message for r in found]
+    return {r.amplifier: r for r in found}
+
+
+def values_of(result: Any) -> list[float]:
+    return [result[name] for name in result]
+
+
+def test_a_run_measures_what_the_functions_measure(
+    raw: dict[str, NDArray[np.int32]], results: dict[str, sk.ImageResult]
+) -> None:
+    for amplifier, samples in raw.items():
+        measures = results[amplifier].measures
+        mean = sk.compress_skips(samples)["mean"]
+        pixels = mean - np.median(mean[:, -OVERSCAN:], axis=1, keepdims=True)
+        active = pixels[:, :-OVERSCAN].astype(np.float32)
+        alone = sk.fit_dark_current(active)
+        assert values_of(measures["fit_dark_current"]) == values_of(alone)
+        assert values_of(measures["fit_calibration"]) == values_of(sk.fit_calibration(active))
+        loss = sk.charge_loss(samples[:, :-OVERSCAN, 1], samples[:, :-OVERSCAN, -1])
+        assert values_of(measures["charge_loss"]) == values_of(loss)
+        spectrum = sk.noise_spectrum(samples)
+        np.testing.assert_array_equal(measures["noise_spectrum"].amplitude, spectrum.amplitude)
+        electrons = results[amplifier].planes["mean"][:, :-OVERSCAN]
+        assert measures["find_patterns"].counts == sk.find_patterns(electrons).counts
+    left, right = (r.planes["mean"][:, :-OVERSCAN] for r in results.values())
+    alone = sk.measure_crosstalk(left, right, low=50, high=500)
+    assert values_of(results["L"].measures["measure_crosstalk:U"]) == values_of(alone)
+    assert set(results["U"].measures) - set(results["L"].measures) == {"measure_crosstalk:L"}
+
+
+def test_the_numbers_are_those_of_the_truth(results: dict[str, sk.ImageResult]) -> None:
+    for result in results.values():
+        noise = result.measures["noise_vs_skips"]
+        assert noise["sigma_1"] == pytest.approx(4, rel=0.05)  # 1.2 % of 4,800 pixels' MAD
+        assert noise["exponent"] == pytest.approx(0.5, abs=0.05)
+        assert result.measures["fit_calibration"]["gain"] == pytest.approx(GAIN, rel=0.01)
+        assert result.measures["fit_dark_current"]["dark_current"] == pytest.approx(0.3, abs=0.02)
+        (gain,) = (f["value"] for f in result.report["findings"] if f["name"] == "gain")
+        assert gain == result.measures["fit_calibration"]["gain"]
+
+
+def test_the_table_holds_every_number(path: Path, tmp_path: Path) -> None:
+    config = sk.load_config({**CONFIG, "output": [
+        {"path": "{stem}_measures.ecsv"}, {"path": "{stem}_m.fits", "table": "measures"},
+        {"path": "{stem}_measures.csv"}]})  # fmt: skip
+    found = list(sk.run(config, [path], output=tmp_path))
+    assert [r.status for r in found] == ["done", "done"]
+    table = Table.read(tmp_path / "raw_measures.ecsv")
+    for result in found:
+        for name, measure in result.measures.items():
+            if not isinstance(measure, sk.FitResult):
+                continue
+            name, _, other = name.partition(":")
+            amplifier = f"{result.amplifier}>{other}" if other else result.amplifier
+            rows = table[(table["amplifier"] == amplifier) & (table["measure"] == name)]
+            assert list(rows["quantity"]) == list(measure)
+            np.testing.assert_array_equal(rows["value"], values_of(measure))
+            np.testing.assert_array_equal(rows["error"], [measure.errors[q] for q in measure])
+            assert list(rows["value_unit"].filled("")) == [measure.units[q] for q in measure]
+    assert len(Table.read(tmp_path / "raw_m.fits")) == len(table)
+    assert len(Table.read(tmp_path / "raw_measures.csv")) == len(table)
+
+
+def test_measures_do_not_depend_on_threads(path: Path, results: dict[str, sk.ImageResult]) -> None:
+    for result in sk.run(sk.load_config(CONFIG), [path], threads=3):
+        for name, measure in results[result.amplifier].measures.items():
+            if isinstance(measure, sk.FitResult):
+                np.testing.assert_array_equal(values_of(result.measures[name]), values_of(measure))
+
+
+def test_kept_samples_are_those_of_the_rows(raw: dict[str, NDArray[np.int32]]) -> None:
+    from skipstream import _core
+
+    samples = raw["L"][:17, :, :5]
+    for dtype in ("<i4", ">i2", "<u2", ">f4"):
+        array = np.ascontiguousarray(samples.astype(dtype))
+        for chunk_rows, step in [(1, 1), (3, 4), (0, 17), (5, 2)]:
+            pipeline = _core.Pipeline(
+                [{"kind": "compress_skips"}],
+                _core.ImageInfo(n_cols=N_COLS, n_skips=5, dtype=dtype, n_rows=17),
+                threads=2, chunk_rows=chunk_rows, keep_samples=[(0, 200, step), (7, 8, 1)],
+                histogram_skips=[0, 4],
+            )  # fmt: skip
+            for row in range(0, 17, 6):
+                pipeline.push(array[row : row + 6])
+            pipeline.finish()
+            np.testing.assert_array_equal(pipeline.kept_samples(0), array[::step])
+            np.testing.assert_array_equal(pipeline.kept_samples(1), array[:, 7:8])
+            if "f" in dtype:
+                continue
+            for number, skip in enumerate([0, 4]):
+                first, counts, below, above = pipeline.sample_histogram(number)
+                values = array[:, :, skip].astype(int).ravel()
+                assert first == values[0] - 8192
+                inside = values[(values >= first) & (values < first + 16384)]
+                expected = np.bincount(inside - first, minlength=16384)
+                np.testing.assert_array_equal(counts, expected)
+                assert (below, above) == ((values < first).sum(), (values >= first + 16384).sum())
+
+
+def test_rows_that_are_missing_are_not_among_the_kept_ones() -> None:
+    from skipstream import _core
+
+    pipeline = _core.Pipeline(
+        [{"kind": "compress_skips"}],
+        _core.ImageInfo(n_cols=2, n_skips=3, dtype="<i4", n_rows=5),
+        keep_samples=[(0, 2, 2)],
+    )
+    pipeline.push(np.ones((3, 2, 3), "<i4"))
+    pipeline.push_missing(2)
+    pipeline.finish()
+    assert pipeline.kept_samples(0).shape == (2, 2, 3)
+
+
+def test_large_images_keep_a_part_of_their_rows(tmp_path: Path) -> None:
+    samples = np.random.default_rng(1).normal(0, 3, (300, 100, 400))
+    fits.writeto(tmp_path / "a.fits", samples.astype(np.float32).reshape(300, -1))
+    config = sk.load_config({
+        "input": {"n_skips": 400, "prescan_rows": 5},
+        "stage": [{"kind": "compress_skips"}],
+        "measure": [{"kind": "noise_vs_skips"}],
+    })  # fmt: skip
+    (result,) = sk.run(config, [tmp_path / "a.fits"])
+    # 48 MB of samples: every third row is kept, from row 6 on.
+    assert result.report["plan"]["record_bytes"] == 100 * 100 * 400 * 4
+    assert result.measures["noise_vs_skips"].n_values == 98 * 100
+    assert result.measures["noise_vs_skips"]["sigma_1"] == pytest.approx(3, rel=0.03)
+
+
+def test_the_raw_file_is_read_once(path: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, tomllib, skipstream as sk\n"
+        "def n_read():\n"
+        "    lines = dict(line.split(': ') for line in open('/proc/self/io').read().splitlines())\n"
+        "    return int(lines['rchar'])\n"
+        f"config = sk.load_config({CONFIG!r})\n"
+        "from skipstream import charge, running, measuring\n"
+        "import iminuit, scipy.stats, scipy.optimize\n"
+        "list(sk.run(config, sys.argv[1:2]))\n"  # what is imported late is there
+        "before = n_read()\n"
+        "list(sk.run(config, sys.argv[1:2]))\n"
+        "print(n_read() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    n_read, size = int(done.stdout), path.stat().st_size
+    assert size <= n_read < size * 1.02  # headers are looked at a few times
+
+
+@pytest.mark.parametrize(
+    ("measure", "words"),
+    [
+        ({"kind": "fit_dark_curent"}, r'measure\[0\]\.kind: no measure .*"fit_dark_current"'),
+        ({}, r"measure\[0\]\.kind: no measure nothing"),
+        ({"kind": "charge_loss", "sampel": 3}, r'no key "sampel"; did you mean "sample"\?'),
+        ({"kind": "charge_loss", "sample": "x"}, r'charge_loss\.sample: must be a whole number'),
+        ({"kind": "charge_loss", "sample": True}, r"must be a whole number; got true"),
+        ({"kind": "charge_loss", "after": "calibrate"}, "samples are taken before any stage"),
+        ({"kind": "fit_dark_current", "after": "calibrat"}, r'did you mean "calibrate"\?'),
+        ({"kind": "fit_dark_current", "gain": "x"}, "gain: must be a number"),
+        ({"kind": "fit_dark_current", "region": "all of it"}, "is not one of auto, active"),
+        ({"kind": "fit_dark_current", "name": "a b"}, "must be of letters"),
+        ({"kind": "fit_dark_current", "ignored_bits": ["X"]}, "must be a list of NODATA"),
+        ({"kind": "measure_cti", "low": 3}, 'measure_cti: no key "high"'),
+    ],
+)  # fmt: skip
+def test_mistakes_of_a_measure_say_what_would_be_right(measure: dict[str, Any], words: str) -> None:
+    with pytest.raises(sk.ConfigError, match=words):
+        sk.load_config({**CONFIG, "measure": [measure]})
+
+
+def test_mistakes_of_measures_have_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text('[[stage]]\nkind = "compress_skips"\n\n[[measure]]\nkind = "fit_dark_current"\n'
+                    'gian = 3\n[[measure]]\nkind = "fit_dark_current"\n')  # fmt: skip
+    with pytest.raises(sk.ConfigError, match=r'c\.toml:6: measure\[0\] .*did you mean "gain"'):
+        sk.load_config(path)
+    path.write_text(path.read_text().replace("gian = 3", "gain = 3"))
+    with pytest.raises(sk.ConfigError, match=r"c\.toml:\d: measure\[1\] .*another measure's"):
+        sk.load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"measure": []}, "there is no"),
+        ({"output": [{"path": "{stem}_measures.csv", "after": "calibrate"}]}, "remove the key"),
+    ],
+)
+def test_mistakes_of_the_table_of_measures(change: dict[str, Any], words: str) -> None:
+    output = [{"path": "{stem}_measures.csv"}]
+    with pytest.raises(sk.ConfigError, match=words):
+        sk.load_config({**CONFIG, "output": output, **change})
+
+
+def test_an_overscan_that_is_not_there_cannot_be_measured(path: Path) -> None:
+    measure = [{"kind": "noise_vs_skips", "region": "overscan"}]
+    config = sk.load_config({
+        "input": {"n_skips": N_SKIPS}, "stage": [{"kind": "compress_skips"}], "measure": measure,
+    })  # fmt: skip
+    (result,) = sk.run(config, [path])
+    assert result.status == "failed"
+    assert "noise_vs_skips.region: the image has no overscan" in result.message
+
+
+def test_a_gain_that_cannot_be_fitted_fails_the_image_and_no_other(tmp_path: Path) -> None:
+    image = np.random.default_rng(1).normal(0, 1, (30, 40)).astype(np.float32)
+    fits.writeto(tmp_path / "noise.fits", image * 0)
+    charge = np.random.default_rng(1).poisson(0.5, (80, 90)) * 5 + np.resize(image, (80, 90))
+    fits.writeto(tmp_path / "good.fits", charge.astype(np.float32))
+    config = sk.load_config({
+        "input": {"n_skips": 1},
+        "stage": [{"kind": "compress_skips"}, {"kind": "calibrate", "gain": "fit"}],
+    })  # fmt: skip
+    bad, good = sk.run(config, [tmp_path / "noise.fits", tmp_path / "good.fits"])
+    assert (bad.status, bad.reason) == ("failed", "fit")
+    assert 'calibrate.gain: "fit" found no gain' in bad.message
+    assert good.status == "done"
+    electrons = good.planes["mean"]
+    assert abs(np.median(electrons[(electrons > 0.5) & (electrons < 1.5)]) - 1) < 0.02
+
+
+def test_memory_of_measures_is_in_the_plan_that_a_limit_refuses(path: Path) -> None:
+    config = sk.load_config(CONFIG)
+    results = list(sk.run(config, [path], memory_limit=1 << 20))
+    assert [r.status for r in results] == ["failed"]
+    assert "above the limit" in results[0].message
