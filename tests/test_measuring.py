@@ -108,7 +108,8 @@ def test_the_numbers_are_those_of_the_truth(results: dict[str, sk.ImageResult]) 
         assert result.measures["fit_calibration"]["gain"] == pytest.approx(GAIN, rel=0.01)
         assert result.measures["fit_dark_current"]["dark_current"] == pytest.approx(0.3, abs=0.02)
         (gain,) = (f["value"] for f in result.report["findings"] if f["name"] == "gain")
-        assert gain == result.measures["fit_calibration"]["gain"]
+        # The measure takes float32 pixels: counts move between bins.
+        assert gain == pytest.approx(result.measures["fit_calibration"]["gain"], rel=1e-4)
 
 
 def test_the_table_holds_every_number(path: Path, tmp_path: Path) -> None:

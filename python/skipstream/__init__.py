@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .fitting import FitResult, Histogram
     from .inputs import InputConfig
     from .layout import FileLayout, ImageLayout, read_layout
+    from .masking import DefectMap, crosstalk_masks, find_defects, read_mask, write_mask
     from .patterns import Patterns, correct_crosstalk, find_patterns, measure_crosstalk
     from .running import ImageResult, run
     from .simulate import Truth
@@ -44,6 +45,7 @@ __all__ = [
     "AmplifierCalibration",
     "Config",
     "ConfigError",
+    "DefectMap",
     "Error",
     "FileLayout",
     "FitResult",
@@ -69,8 +71,10 @@ __all__ = [
     "combine_amplifiers",
     "compress_skips",
     "correct_crosstalk",
+    "crosstalk_masks",
     "dark_current_rate",
     "find_clusters",
+    "find_defects",
     "find_patterns",
     "fit_calibration",
     "fit_dark_current",
@@ -82,8 +86,10 @@ __all__ = [
     "noise_spectrum",
     "noise_vs_skips",
     "read_layout",
+    "read_mask",
     "run",
     "write_calibration",
+    "write_mask",
     *_stage_classes,
 ]
 
@@ -103,6 +109,9 @@ _LAZY = {
     **dict.fromkeys(["NoiseSpectrum", "Spectrum", "noise_spectrum"], "spectrum"),
     **dict.fromkeys(["charge_loss", "noise_vs_skips"], "skips"),
     **dict.fromkeys(["FitResult", "Histogram"], "fitting"),
+    **dict.fromkeys(
+        ["DefectMap", "crosstalk_masks", "find_defects", "read_mask", "write_mask"], "masking"
+    ),
     "combine_amplifiers": "combine",
     "measure_cti": "transfer",
     "Truth": "simulate",

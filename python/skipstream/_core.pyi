@@ -164,6 +164,7 @@ class Pipeline:
         keep_samples: Sequence[tuple[int, int, int]] = ...,
         histogram_skips: Sequence[int] = ...,
         fit_gain: Callable[[NDArray[np.float64]], float] | None = ...,
+        mask: NDArray[np.uint32] | None = ...,
     ) -> None: ...
     plan: dict[str, Any]
     def push(self, samples: NDArray[Any]) -> None: ...

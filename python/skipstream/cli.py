@@ -603,6 +603,70 @@ def calibrate(
 
 
 @main.command()
+@_files
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("defects.fits"),
+    show_default=True,
+    help="The mask file.",
+)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Stages up to the pixels that are judged.",
+)
+@click.option("--threshold", type=float, required=True, help="A pixel at or above this is hot.")
+@click.option("--below", type=float, help="Pixels at or above this are tracks, and not counted.")
+@click.option(
+    "--pixel-fraction",
+    type=float,
+    default=0.4,
+    show_default=True,
+    help="A pixel is a defect if it is hot in more than this part of the images.",
+)
+@click.option(
+    "--line-fraction",
+    type=float,
+    default=0.2,
+    show_default=True,
+    help="A column or row is bad if more than this part of it are defects.",
+)
+@_set_option
+@click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
+@_one_clear_message
+def defects(
+    files: tuple[Path, ...],
+    output: Path,
+    config_path: Path,
+    threshold: float,
+    below: float | None,
+    pixel_fraction: float,
+    line_fraction: float,
+    overrides: tuple[str, ...],
+    overwrite: bool,
+) -> None:
+    """Find what is hot in too many of FILES, and write it as a mask for runs: input.mask."""
+    from .config import load_config
+    from .masking import find_defects, write_mask
+
+    found = find_defects(
+        files,
+        load_config(config_path, overrides),
+        threshold=threshold,
+        below=below,
+        pixel_fraction=pixel_fraction,
+        line_fraction=line_fraction,
+    )
+    write_mask(output, {name: of.mask for name, of in found.items()}, overwrite=overwrite)
+    for name, of in found.items():
+        click.echo(f"{_printable(name)}: {of}")
+
+
+@main.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--rows", "n_rows", type=click.IntRange(1), default=512, show_default=True)
 @click.option(

@@ -9,7 +9,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -376,6 +376,8 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     for override in overrides:
         _override(tables, override, lines, problems)
     input_config = _read_input(tables.get("input", {}), lines, problems)
+    if input_config.mask is not None:
+        input_config = replace(input_config, mask=str(Path(name).parent / input_config.mask))
     stages = tables.get("stage", [])
     if not isinstance(stages, list) or not stages:
         problems.append(f"{name}: no [[stage]]; the shortest config has one: compress_skips")

@@ -110,6 +110,9 @@ class InputConfig:
         from its first pixel.
     unit
         Of the samples.
+    mask
+        FITS file with a mask for every amplifier, as `write_mask` or a run makes it: its bits are
+        known before the first stage. The path is relative to the config.
     """
 
     layout: str | None = None
@@ -128,6 +131,7 @@ class InputConfig:
     begin_col: int = 0
     end_col: int | None = None
     unit: str = "adu"
+    mask: str | None = None
 
 
 INPUT_DOCS = {
@@ -147,6 +151,7 @@ INPUT_DOCS = {
     "begin_col": "first column read; negative counts from the end",
     "end_col": "column after the last one read; negative counts from the end",
     "unit": "of the samples",
+    "mask": "FITS file with the mask of each amplifier, such as skipstream defects writes",
 }
 
 _WHOLE = ("begin_skip", "end_skip", "begin_row", "end_row", "begin_col", "end_col")
@@ -179,6 +184,6 @@ def wrong_input(name: str, value: Any) -> str:
         return "" if integer else "must be an integer"
     if name == "n_cols":
         return "" if integer and value >= 1 else "must be an integer of at least 1"
-    if name == "unit":
+    if name in ("unit", "mask"):
         return "" if isinstance(value, str) else "must be a string"
     return "" if integer and value >= 0 else "must be an integer of at least 0"

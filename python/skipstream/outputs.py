@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,7 +54,9 @@ _FINDING_KEYWORDS = {
 
 def config_digest(config: Config) -> str:
     """Fingerprint of all that decides the results: input, stages with their defaults, outputs."""
+    mask = config.input.mask
     facts = {
+        "mask": None if mask is None else zlib.crc32(Path(mask).read_bytes()),
         "version": _core.__version__,
         "input": asdict(config.input),
         "stages": config.stages,

@@ -564,6 +564,7 @@ class _FileRun:
             foreign=reducers_of(self.config.stages),
             keep_samples=taken.keep_samples if taken is not None else (),
             fit_gain=_fit_gain,
+            mask=self.known_mask(image),
         )
         self.check_memory(pipeline.plan["total_bytes"] + (taken.n_bytes if taken else 0))
         if taken is not None:
@@ -639,6 +640,13 @@ class _FileRun:
             },
             outputs=tuple(target for _, target in self.targets),
         )
+
+    def known_mask(self, image: ImageLayout) -> NDArray[np.uint32] | None:
+        if self.config.input.mask is None:
+            return None
+        from .masking import read_mask
+
+        return read_mask(self.config.input.mask, image.amplifier, (image.n_rows, image.n_cols))
 
     def begin_measures(self, image: ImageLayout, samples: Samples) -> Taken | None:
         if not self.config.measures:

@@ -288,7 +288,13 @@ void Pipeline::begin_records(std::size_t n_threads) {
   std::erase_if(skips, [this](std::int64_t skip) { return skip < 0 || skip >= image_.n_skips; });
   records_.begin(image_.n_rows, image_.n_cols, image_.n_skips, image_.format, regions,
                  std::move(skips), n_threads);
-  plan_.record_bytes = records_.bytes();
+  const auto& mask = options_.mask;
+  if (!mask.empty() && static_cast<std::int64_t>(mask.size()) != image_.n_rows * image_.n_cols) {
+    throw ConfigError("mask: must have the " + std::to_string(image_.n_rows) + " x " +
+                      std::to_string(image_.n_cols) + " pixels of the image");
+  }
+  plan_.record_bytes =
+      records_.bytes() + static_cast<std::int64_t>(mask.size() * sizeof(std::uint32_t));
 }
 
 std::size_t Pipeline::link_after(std::size_t number) const {
@@ -448,6 +454,10 @@ void Pipeline::reduce(const SampleSource& source, std::int64_t first_source_row,
 }
 
 void Pipeline::deliver(PixelChunk& chunk) {
+  if (!options_.mask.empty()) {
+    const std::uint32_t* known = options_.mask.data() + rows_reduced_ * image_.n_cols;
+    for (std::int64_t i = 0; i < chunk.n_rows * chunk.n_cols; ++i) chunk.mask[i] |= known[i];
+  }
   rows_reduced_ += chunk.n_rows;
   links_[0]->push(chunk);
 }

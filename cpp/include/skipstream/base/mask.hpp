@@ -46,7 +46,7 @@ inline constexpr std::array<MaskName, 15> mask_names{{
     {mask_bit::serial_hit, "SERIALHIT", "charge that fell on the serial register"},
     {mask_bit::crowded, "CROWDED", "region crowded with small charges"},
     {mask_bit::crosstalk, "CROSSTALK", "another amplifier reads a bright pixel"},
-    {mask_bit::cluster, "CLUSTER", "belongs to a cluster; with find_clusters.label_image"},
+    {mask_bit::cluster, "CLUSTER", "pixel of a cluster that has a label"},
     {mask_bit::halo, "HALO", "near a bright pixel or a cluster"},
 }};
 

@@ -29,6 +29,7 @@ struct PipelineOptions {
   std::vector<KeptRegion> kept_regions;       ///< whose samples are kept; needs the number of rows
   std::vector<std::int64_t> histogram_skips;  ///< samples of which histograms are taken
   FitGain fit_gain;                           ///< for calibrate.gain = "fit"
+  std::vector<std::uint32_t> mask;            ///< (n_rows, n_cols), known beforehand; or empty
 };
 
 struct PlannedStage {
