@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .combine import combine_amplifiers
     from .config import Config, OutputConfig, init_config, load_config
     from .fitting import FitResult, Histogram
+    from .image_quality import Quality, SampleCounts, quality, quality_of
     from .inputs import InputConfig
     from .layout import FileLayout, ImageLayout, read_layout
     from .masking import DefectMap, crosstalk_masks, find_defects, read_mask, write_mask
@@ -62,6 +63,8 @@ __all__ = [
     "Patterns",
     "Pipeline",
     "PipelineOutput",
+    "Quality",
+    "SampleCounts",
     "SlowStatisticWarning",
     "Spectrum",
     "Truth",
@@ -85,6 +88,8 @@ __all__ = [
     "measure_cti",
     "noise_spectrum",
     "noise_vs_skips",
+    "quality",
+    "quality_of",
     "read_layout",
     "read_mask",
     "run",
@@ -107,6 +112,7 @@ _LAZY = {
         ["Patterns", "correct_crosstalk", "find_patterns", "measure_crosstalk"], "patterns"
     ),
     **dict.fromkeys(["NoiseSpectrum", "Spectrum", "noise_spectrum"], "spectrum"),
+    **dict.fromkeys(["Quality", "SampleCounts", "quality", "quality_of"], "image_quality"),
     **dict.fromkeys(["charge_loss", "noise_vs_skips"], "skips"),
     **dict.fromkeys(["FitResult", "Histogram"], "fitting"),
     **dict.fromkeys(

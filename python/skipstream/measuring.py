@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from . import _core
 from .charge import fit_calibration, fit_dark_current, fit_dark_current_slices
 from .fitting import FitResult
+from .image_quality import N_HISTOGRAMS, Quality, SampleCounts, quality
 from .layout import ImageLayout
 from .patterns import Patterns, find_patterns, measure_crosstalk
 from .pipeline import compress_skips
+from .reading import Samples
 from .reference import sample_stages, toml_value, unknown_name
 from .skips import charge_loss, noise_vs_skips, planes_by_skips, skips_to_show
 from .spectrum import Spectrum, noise_spectrum
@@ -97,6 +99,29 @@ def _slices(
     ]
 
 
+def _quality(
+    planes: Mapping[str, NDArray[np.float32]],
+    histograms: Mapping[int, SampleCounts],
+    *,
+    n_skips: int,
+    mask: NDArray[np.bool_],
+    seed: int = 1,
+) -> Quality:
+    singles = [plane for name, plane in planes.items() if name.startswith("sample(")]
+    variance: NDArray[Any] | None = planes.get("var")
+    if variance is None and "std" in planes:
+        variance = planes["std"].astype(np.float64) ** 2
+    return quality(
+        planes["mean"],
+        variance=variance,
+        sample=singles[0] if singles else None,
+        histograms=histograms,
+        n_skips=n_skips,
+        mask=mask,
+        seed=seed,
+    )
+
+
 @dataclass(frozen=True)
 class Measure:
     """A process of a run.
@@ -105,9 +130,10 @@ class Measure:
     ----------
     function
         Of the pixels ``(n_rows, n_cols)`` with the keyword ``mask``, of the samples ``(n_rows,
-        n_cols, n_skips)``, or of the pixels of two amplifiers.
+        n_cols, n_skips)``, of the pixels of two amplifiers, or of all planes of compress_skips and
+        the histograms of samples.
     takes
-        ``"pixels"``, ``"samples"`` or ``"pairs"``.
+        ``"pixels"``, ``"samples"``, ``"pairs"`` or ``"quality"``.
     region
         The columns that it takes unless told.
     """
@@ -121,7 +147,7 @@ class Measure:
         return {
             name: parameter
             for name, parameter in inspect.signature(self.function).parameters.items()
-            if parameter.kind == parameter.KEYWORD_ONLY and name not in ("mask", "unit")
+            if parameter.kind == parameter.KEYWORD_ONLY and name not in ("mask", "unit", "n_skips")
         }
 
 
@@ -136,6 +162,7 @@ MEASURES: dict[str, Measure] = {
     "find_patterns": Measure(find_patterns, "pixels"),
     "measure_cti": Measure(measure_cti, "pixels"),
     "measure_crosstalk": Measure(measure_crosstalk, "pairs"),
+    "quality": Measure(_quality, "quality"),
 }
 
 
@@ -235,6 +262,8 @@ def read_measures(
                 wrong = f"{toml_value(value)} is not one of {', '.join(_REGIONS)}"
             elif key == "name" and not re.fullmatch(r"\w{1,64}", value):
                 wrong = f"must be of letters, digits and _; got {toml_value(value)}"
+            elif key == "after" and measure.takes == "quality":
+                wrong = "it takes the planes of compress_skips; remove the key"
             elif key == "after" and measure.takes == "samples":
                 wrong = "samples are taken before any stage; remove the key"
             elif key == "after" and value not in pixel_kinds:
@@ -258,6 +287,11 @@ def read_measures(
             )
             continue
         after = None if measure.takes == "samples" else table.get("after", pixel_kinds[-1])
+        if measure.takes == "quality":
+            after = "compress_skips"
+            if _mean_is_missing(stages):
+                complain(number, "kind", " quality: compress_skips must make the mean")
+                continue
         found.append(
             MeasureConfig(
                 kind,
@@ -271,11 +305,19 @@ def read_measures(
     return tuple(found)
 
 
+def _mean_is_missing(stages: Sequence[Mapping[str, Any]]) -> bool:
+    for stage in stages:
+        if isinstance(stage, Mapping) and stage.get("kind") == "compress_skips":
+            statistics = stage.get("statistics", ["mean"])
+            return "mean" not in ([statistics] if isinstance(statistics, str) else statistics)
+    return True
+
+
 class Taken:
     """What the measures of one image take from its pass: samples, and planes after stages."""
 
     def __init__(
-        self, measures: Sequence[MeasureConfig], image: ImageLayout, sample_bytes: int
+        self, measures: Sequence[MeasureConfig], image: ImageLayout, samples: Samples
     ) -> None:
         self.measures = measures
         self.image = image
@@ -283,9 +325,14 @@ class Taken:
         for measure in measures:
             if MEASURES[measure.kind].takes == "samples":
                 self._regions.setdefault(self._columns(measure), len(self._regions))
-        self._sample_bytes = sample_bytes * image.n_skips
-        self._planes: dict[str, tuple[NDArray[np.float32], NDArray[np.uint32]]] = {}
+        dtype = np.dtype(samples.dtype)
+        self._sample_bytes = dtype.itemsize * image.n_skips
+        self._has_histograms = dtype.kind != "f" and samples.scale == 1
+        self._zero = samples.zero
+        self._planes: dict[str, dict[str, NDArray[np.float32]]] = {}
+        self._masks: dict[str, NDArray[np.uint32]] = {}
         self._units: dict[str, str] = {}
+        self._takes_all = any(MEASURES[m.kind].takes == "quality" for m in measures)
 
     def _columns(self, measure: MeasureConfig) -> tuple[int, int]:
         _, _, begin, end = self.image.active
@@ -313,33 +360,53 @@ class Taken:
         return kept
 
     @property
+    def histogram_skips(self) -> list[int]:
+        """Samples of which the core takes histograms."""
+        return list(range(min(N_HISTOGRAMS, self.image.n_skips))) if self._takes_all else []
+
+    @property
     def stages(self) -> list[str]:
         """Stages after which planes are taken."""
         return list(dict.fromkeys(m.after for m in self.measures if m.after is not None))
 
-    @property
-    def n_bytes(self) -> int:
-        """Memory of the planes; that of the samples is in the core's plan."""
-        return 8 * self.image.n_rows * self.image.n_cols * len(self.stages)
+    def _wanted(self, stage: str, names: Sequence[str]) -> Sequence[str]:
+        if stage != "compress_skips" or not self._takes_all:
+            return names[:1]
+        singles = [name for name in names if name.startswith("sample(")][:1]
+        return [names[0], *(n for n in ("mean", "var", "std") if n in names[1:]), *singles]
 
-    def begin_planes(self, stage: str, unit: str) -> None:
+    def begin_planes(self, stage: str, planes: Sequence[Mapping[str, Any]]) -> None:
         """Make room for the rows that leave a stage."""
         shape = (self.image.n_rows, self.image.n_cols)
-        self._planes[stage] = (np.empty(shape, np.float32), np.empty(shape, np.uint32))
-        self._units[stage] = unit
+        names = [plane["name"] for plane in planes]
+        self._planes[stage] = {n: np.empty(shape, np.float32) for n in self._wanted(stage, names)}
+        self._masks[stage] = np.empty(shape, np.uint32)
+        self._units[stage] = planes[0]["unit"]
+
+    def n_bytes(self, stage: str, planes: Sequence[Mapping[str, Any]]) -> int:
+        """Memory of the planes of a stage; that of the samples is in the core's plan."""
+        n_planes = len(self._wanted(stage, [plane["name"] for plane in planes]))
+        return 4 * (n_planes + 1) * self.image.n_rows * self.image.n_cols
 
     def take_rows(
-        self, stage: str, plane: NDArray[np.float64], mask: NDArray[np.uint32], first_row: int
+        self,
+        stage: str,
+        names: Sequence[str],
+        planes: NDArray[np.float64],
+        mask: NDArray[np.uint32],
+        first_row: int,
     ) -> None:
-        """Keep rows of the value plane."""
+        """Keep the rows of the planes that are wanted."""
         rows = slice(first_row, first_row + len(mask))
-        pixels, bits = self._planes[stage]
-        pixels[rows], bits[rows] = plane, mask
+        for name, kept in self._planes[stage].items():
+            kept[rows] = planes[names.index(name)]
+        self._masks[stage][rows] = mask
 
     def pixels(self, measure: MeasureConfig) -> tuple[NDArray[np.float32], NDArray[np.bool_], str]:
         """Pixels of a measure, which of them are left out, and their unit."""
         assert measure.after is not None
-        pixels, bits = self._planes[measure.after]
+        pixels = next(iter(self._planes[measure.after].values()))
+        bits = self._masks[measure.after]
         begin_row, end_row, _, _ = self.image.active
         region = slice(begin_row, end_row), slice(*self._columns(measure))
         ignored = 0
@@ -372,7 +439,28 @@ class Taken:
                 if "unit" in inspect.signature(kind.function).parameters:
                     parameters["unit"] = unit
                 found[measure.name] = kind.function(pixels, mask=left_out, **parameters)
+            elif kind.takes == "quality":
+                found[measure.name] = self._quality(measure, pipeline)
         return found
+
+    def _quality(self, measure: MeasureConfig, pipeline: _core.Pipeline) -> Quality:
+        _, left_out, _ = self.pixels(measure)
+        begin_row, end_row, _, _ = self.image.active
+        region = slice(begin_row, end_row), slice(*self._columns(measure))
+        planes = {n: plane[region] for n, plane in self._planes["compress_skips"].items()}
+        first = pipeline.plan["first_used_skip"]
+        histograms = {}
+        for number, skip in enumerate(self.histogram_skips if self._has_histograms else ()):
+            if skip >= first:
+                low, counts, n_below, n_above = pipeline.sample_histogram(number)
+                histograms[skip] = SampleCounts(low + self._zero, counts, n_below, n_above)
+        return _quality(
+            planes,
+            histograms,
+            n_skips=pipeline.plan["n_used_skips"],
+            mask=left_out,
+            **measure.parameters,
+        )
 
 
 _UNITS = {"adu": "adu", "electron": "electron"}
@@ -418,6 +506,16 @@ COLUMNS: list[dict[str, str]] = [
 ]  # fmt: skip
 
 
+_QUALITY_UNITS = {
+    "imgNoise": "adu",
+    "skNoise": "adu",
+    "darkCurrent": "electron/pixel",
+    "aduConversion": "adu/electron",
+    "pixVar": "adu2",
+    "clustVar": "adu2",
+}
+
+
 def _rows(result: Any) -> Iterator[tuple[str, float, float, str, str, str, float, int, float, int]]:
     """Quantity, value, error, unit, status, reason, chi2, n_dof, p_value, n_values."""
     nan = math.nan
@@ -434,6 +532,10 @@ def _rows(result: Any) -> Iterator[tuple[str, float, float, str, str, str, float
             tail = ("ok", "", nan, 0, nan, result.n_series)
             yield f"line_{number}_frequency", frequency, nan, result.frequency_unit, *tail
             yield f"line_{number}_amplitude", amplitude, nan, "adu", *tail
+    elif isinstance(result, Quality):
+        for name, value in result.values.items():
+            tail = ("ok" if value != -1 else "failed", "", nan, 0, nan, result.n_skips)
+            yield name, value, result.errors[name], _QUALITY_UNITS.get(name, ""), *tail
     else:
         raise TypeError(f"no rows of {type(result).__name__}")
 

@@ -545,7 +545,8 @@ class _FileRun:
             stage: int, planes: NDArray[np.float64], mask: NDArray[np.uint32], first_row: int
         ) -> None:
             if taken is not None and stage in measured:
-                taken.take_rows(measured[stage], planes[0], mask, first_row)
+                names = [plane["name"] for plane in pipeline.planes_after(stage)]
+                taken.take_rows(measured[stage], names, planes, mask, first_row)
             if stage != shown:
                 return
             rows = slice(first_row, first_row + len(mask))
@@ -563,13 +564,18 @@ class _FileRun:
             on_rows=on_rows,
             foreign=reducers_of(self.config.stages),
             keep_samples=taken.keep_samples if taken is not None else (),
+            histogram_skips=taken.histogram_skips if taken is not None else (),
             fit_gain=_fit_gain,
             mask=self.known_mask(image),
         )
-        self.check_memory(pipeline.plan["total_bytes"] + (taken.n_bytes if taken else 0))
+        planned = pipeline.plan["total_bytes"]
         if taken is not None:
             for stage, name in measured.items():
-                taken.begin_planes(name, pipeline.planes_after(stage)[0]["unit"])
+                planned += taken.n_bytes(name, pipeline.planes_after(stage))
+        self.check_memory(planned)
+        if taken is not None:
+            for stage, name in measured.items():
+                taken.begin_planes(name, pipeline.planes_after(stage))
         names: list[str] = []
         if shown is not None:
             planes = pipeline.planes_after(shown)
@@ -653,7 +659,7 @@ class _FileRun:
             return None
         from .measuring import MEASURES, Taken
 
-        taken = Taken(self.config.measures, image, np.dtype(samples.dtype).itemsize)
+        taken = Taken(self.config.measures, image, samples)
         if any(MEASURES[measure.kind].takes == "pairs" for measure in self.config.measures):
             self.taken[image.amplifier] = taken
         return taken

@@ -1,0 +1,293 @@
+"""The nine numbers by which an image is judged at a glance (those of damicm-image-preproc)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _core
+from .charge import fit_dark_current
+from .fitting import Floats, linear_fit, without_masked
+from .pipeline import compress_skips
+
+__all__ = ["Quality", "SampleCounts", "quality", "quality_of"]
+
+#: Samples of which histograms are taken: the first ones.
+N_HISTOGRAMS = 30
+_N_PIXELS = 10_000
+_N_BLOCKS = 1_000
+_N_SIGMA_TAIL = 4.0
+_UNKNOWN = -1.0
+_NAMES = ("aveImgS", "dSdskip", "imgNoise", "skNoise", "darkCurrent", "aduConversion", "pixVar",
+          "clustVar", "tailRatio")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SampleCounts:
+    """How often each whole number was read in one sample of all pixels.
+
+    Attributes
+    ----------
+    first
+        Number of bin 0, in ADU.
+    counts
+        ``(n_bins,)``, bins of 1 ADU.
+    n_below, n_above
+        Pixels outside of the bins.
+    """
+
+    first: float
+    counts: NDArray[np.int64]
+    n_below: int = 0
+    n_above: int = 0
+
+    @property
+    def entropy(self) -> float:
+        """``-sum p ln p``; what is below and above counts as one bin each."""
+        return _entropy(np.concatenate([self.counts, [self.n_below, self.n_above]]))
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The nine numbers; -1, with the error -1, where one makes no sense.
+
+    Attributes
+    ----------
+    n_skips
+        Samples of a pixel.
+    values, errors
+        ``aveImgS``, ``dSdskip`` (1/1000 samples), ``imgNoise`` (ADU), ``skNoise`` (ADU),
+        ``darkCurrent`` (electron/pixel), ``aduConversion`` (ADU/electron), ``pixVar`` and
+        ``clustVar`` (ADU^2), ``tailRatio``. Errors are there where something was fitted, else -1.
+    """
+
+    n_skips: int
+    values: Mapping[str, float]
+    errors: Mapping[str, float]
+
+    def __getitem__(self, name: str) -> float:
+        """One of the numbers."""
+        return self.values[name]
+
+    def __repr__(self) -> str:
+        lines = [f"quality of an image of {self.n_skips} samples"]
+        for name, value in self.values.items():
+            error = self.errors[name]
+            shown = "makes no sense here" if value == _UNKNOWN else f"{value:.6g}"
+            lines.append(f"  {name:<14} {shown}" + (f" ± {error:.2g}" if error >= 0 else ""))
+        return "\n".join(lines)
+
+
+def _entropy(counts: ArrayLike) -> float:
+    n = np.asarray(counts, dtype=np.float64)
+    total = n.sum()
+    if total == 0:
+        return math.nan
+    p = n[n > 0] / total
+    return float(-np.sum(p * np.log(p)))
+
+
+def _width(histogram: SampleCounts) -> float:
+    """Sigma of a Gaussian through counts around its centre, by Poisson likelihood; NaN: none.
+
+    Only bins within 3 sigma (1.4826 MAD) of the median take part; 0 ADU, which saturated samples
+    read, does not.
+    """
+    x = histogram.first + np.arange(len(histogram.counts), dtype=np.float64)
+    counts = np.where(x == 0, 0.0, histogram.counts)
+    total = np.cumsum(counts)
+    if not len(x) or total[-1] < 10:
+        return math.nan
+    median = x[np.searchsorted(total, total[-1] / 2)]
+    order = np.argsort(np.abs(x - median), kind="stable")
+    mad = np.abs(x - median)[order][np.searchsorted(np.cumsum(counts[order]), total[-1] / 2)]
+    sigma = 1.482602218505602 * max(mad, 0.5)
+    inside = (np.abs(x - median) <= 3 * sigma) & (x != 0)
+    u, n = (x[inside] - median) / sigma, counts[inside]
+    if np.count_nonzero(n) < 4:
+        return math.nan
+    design = np.stack([np.ones_like(u), u, u**2], axis=1)  # the logarithm is a parabola
+    values = np.array([math.log(n.max()), 0.0, -0.5])
+    for _ in range(50):
+        expected = np.exp(np.clip(design @ values, -50, 50))
+        information = design.T @ (expected[:, None] * design)
+        try:
+            step = np.linalg.solve(information, design.T @ (n - expected))
+        except np.linalg.LinAlgError:
+            return math.nan
+        values = values + step
+        if np.abs(step).max() < 1e-9:
+            break
+    return math.nan if values[2] >= 0 else float(sigma / math.sqrt(-2 * values[2]))
+
+
+def _slope(entropies: Floats) -> tuple[float, float]:
+    """Slope per 1000 samples, and its error from the scatter around the line."""
+    n = len(entropies)
+    if n < 3 or not np.isfinite(entropies).all():
+        return _UNKNOWN, _UNKNOWN
+    design = np.stack([np.ones(n), np.arange(n, dtype=np.float64)], axis=1)
+    values, covariance, chi2 = linear_fit(design, entropies, np.eye(n))
+    return 1000 * float(values[1]), 1000 * math.sqrt(covariance[1, 1] * chi2 / (n - 2))
+
+
+def _variance_of_blocks(sample: Floats, n_pixels: int, random: np.random.Generator) -> float:
+    """Median variance of nearly square blocks of so many pixels, at random places."""
+    height = math.isqrt(n_pixels) if n_pixels >= 2 else 0
+    width = -(-n_pixels // height) if height else 0
+    n_rows, n_cols = sample.shape
+    if height < 1 or height > n_rows or width > n_cols:
+        return _UNKNOWN
+    rows = random.integers(0, n_rows - height + 1, _N_BLOCKS)
+    cols = random.integers(0, n_cols - width + 1, _N_BLOCKS)
+    inside = np.arange(n_pixels)
+    values = sample[rows[:, None] + inside // width, cols[:, None] + inside % width]
+    variances = values.var(axis=1)
+    variances = variances[np.isfinite(variances)]
+    return float(np.median(variances)) if len(variances) else _UNKNOWN
+
+
+def quality(
+    mean: ArrayLike,
+    *,
+    variance: ArrayLike | None = None,
+    sample: ArrayLike | None = None,
+    histograms: Mapping[int, SampleCounts] | None = None,
+    n_skips: int = 1,
+    mask: ArrayLike | None = None,
+    seed: int = 1,
+) -> Quality:
+    """Judge an image by what one pass over its samples gives.
+
+    Parameters
+    ----------
+    mean
+        ``(n_rows, n_cols)``, mean of the samples, in ADU, charge positive.
+    variance
+        ``(n_rows, n_cols)``: variance over the samples (ddof 0); None: pixVar is unknown.
+    sample
+        ``(n_rows, n_cols)``: one sample of every pixel; None: clustVar is unknown.
+    histograms
+        Number of a sample to its counts; the first 30 are usual. None: dSdskip and imgNoise are
+        unknown.
+    n_skips
+        Samples of a pixel.
+    mask
+        ``(n_rows, n_cols)``: pixels where it is not 0 are left out of the planes.
+    seed
+        Of the random pixels and blocks: the same image gives the same numbers.
+
+    Returns
+    -------
+    Quality
+        aveImgS: ``-sum p ln p`` of the mean image in bins of 1 ADU. dSdskip: slope of that of
+        single samples. imgNoise: mean width of single samples, and its standard error. skNoise,
+        darkCurrent, aduConversion: of `fit_dark_current`. pixVar: median variance over the samples
+        of 10,000 pixels. clustVar: median variance of 1,000 blocks of n_skips - 2 pixels of one
+        sample, which should be as large. tailRatio: pixels more than 4 sigma below the peak of no
+        electron over what the fitted distribution expects there.
+
+    Raises
+    ------
+    ConfigError
+        Shapes differ.
+
+    Notes
+    -----
+    After damicm-image-preproc, but for three things: the distribution of the charge is fitted by
+    `fit_dark_current`, which needs no starting values; a number that could not be had is -1 and
+    never that of a failed fit; the tail is that of the side where no charge is, against the fitted
+    distribution.
+    """
+    values = without_masked(mean, mask, "quality")
+    if values.ndim != 2:
+        raise _core.ConfigError(f"quality: mean must be (n_rows, n_cols); got {values.shape}")
+    for name, plane in (("variance", variance), ("sample", sample)):
+        if plane is not None and np.shape(plane) != values.shape:
+            raise _core.ConfigError(
+                f"quality.{name}: must have the shape {values.shape} of the mean; got "
+                f"{np.shape(plane)}"
+            )
+    found = dict.fromkeys(_NAMES, _UNKNOWN)
+    errors = dict(found)
+    random = np.random.default_rng(seed)
+    pixels = values[np.isfinite(values)]
+    if len(pixels):
+        _, counts = np.unique(np.floor(pixels), return_counts=True)
+        found["aveImgS"] = _entropy(counts)
+    chosen = [histograms[s] for s in sorted(histograms)] if histograms else []
+    if chosen:
+        entropies = np.array([h.entropy for h in chosen])
+        found["dSdskip"], errors["dSdskip"] = _slope(entropies)
+        widths = np.array([_width(h) for h in chosen])
+        widths = widths[np.isfinite(widths)]
+        if len(widths):
+            found["imgNoise"] = float(widths.mean())
+        if len(widths) > 1:
+            errors["imgNoise"] = float(widths.std(ddof=1) / math.sqrt(len(widths)))
+    fit = fit_dark_current(pixels)
+    if fit.status == "ok":
+        of_fit = {"skNoise": "noise", "darkCurrent": "dark_current", "aduConversion": "gain"}
+        for name, quantity in of_fit.items():
+            found[name], errors[name] = fit[quantity], fit.errors[quantity]
+        found["tailRatio"] = _tail_ratio(pixels, fit["offset"], fit["noise"], fit["dark_current"],
+                                         fit["gain"])  # fmt: skip
+    if variance is not None and n_skips >= 2:
+        spread = without_masked(variance, mask, "quality")
+        spread = spread[np.isfinite(spread)]
+        if len(spread):
+            picked = random.choice(spread, min(_N_PIXELS, len(spread)), replace=False)
+            found["pixVar"] = float(np.median(picked))
+    if sample is not None:
+        single = without_masked(sample, mask, "quality")
+        found["clustVar"] = _variance_of_blocks(single, n_skips - 2, random)
+    return Quality(n_skips, found, errors)
+
+
+def _tail_ratio(pixels: Floats, offset: float, noise: float, rate: float, gain: float) -> float:
+    from scipy.special import gammaln, ndtr
+
+    edge = offset - _N_SIGMA_TAIL * noise
+    k = np.arange(20)
+    weights = np.exp(k * math.log(max(rate, 1e-300)) - rate - gammaln(k + 1))
+    expected = len(pixels) * float(weights @ ndtr((edge - offset - gain * k) / noise))
+    return float(np.count_nonzero(pixels < edge) / expected) if expected > 0 else _UNKNOWN
+
+
+def quality_of(samples: ArrayLike, *, mask: ArrayLike | None = None, seed: int = 1) -> Quality:
+    """Judge an image by its samples, `(n_rows, n_cols, n_skips)`, of whole numbers; see `quality`.
+
+    Raises
+    ------
+    ConfigError
+        The shape is impossible.
+    """
+    array = np.asarray(samples)
+    if array.ndim != 3:
+        raise _core.ConfigError(
+            f"quality_of: samples must be (n_rows, n_cols, n_skips); got {array.shape}"
+        )
+    n_skips = array.shape[2]
+    if n_skips < 1:
+        raise _core.ConfigError("quality_of: needs at least 1 sample; got 0")
+    chosen = int(np.random.default_rng(seed).integers(n_skips))
+    planes = compress_skips(array, ["mean", "var"])
+    histograms = {}
+    if array.dtype.kind in "iu" and array.size:
+        for s in range(min(N_HISTOGRAMS, n_skips)):
+            values = array[:, :, s].astype(np.int64).ravel()
+            first = int(values.min())
+            histograms[s] = SampleCounts(first, np.bincount(values - first))
+    return quality(
+        planes["mean"],
+        variance=planes["var"],
+        sample=array[:, :, chosen].astype(np.float64),
+        histograms=histograms,
+        n_skips=n_skips,
+        mask=mask,
+        seed=seed,
+    )
