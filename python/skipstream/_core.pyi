@@ -26,6 +26,17 @@ def simd_level() -> str: ...
 def lowest_peak(values: NDArray[np.float64]) -> tuple[float, float]:
     """Place and width of the lowest peak of finite values, of which it needs 2."""
 
+def expected_counts(
+    edges: NDArray[np.float64],
+    n: float,
+    offset: float,
+    noise: float,
+    rate: float,
+    gain: float,
+    n_peaks: int,
+) -> NDArray[np.float64]:
+    """Pixels expected between edges: Poisson numbers of electrons with Gaussian noise."""
+
 class ImageInfo:
     amplifier: str
     n_rows: int

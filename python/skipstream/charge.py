@@ -37,20 +37,14 @@ _N_STARTS = 4
 
 
 def _usable(pixels: ArrayLike, mask: ArrayLike | None, name: str) -> Floats:
+    """Pixels that take part, sorted: what is sought in them is then found without a pass."""
     values = without_masked(pixels, mask, name)
-    return values[np.isfinite(values)]
+    return np.sort(values[np.isfinite(values)])
 
 
-def _expected(
-    edges: Floats, n: float, offset: float, noise: float, rate: float, gain: float, n_peaks: int
-) -> Floats:
-    """Counts of a Poisson number of electrons, blurred by Gaussian noise."""
-    from scipy.special import gammaln, ndtr
-
-    k = np.arange(n_peaks)
-    weights = np.exp(k * math.log(max(rate, 1e-300)) - rate - gammaln(k + 1))
-    below = ndtr((edges[:, None] - offset - gain * k) / noise)
-    return np.asarray(n * (np.diff(below, axis=0) @ weights))
+def _between(values: Floats, low: float, high: float) -> Floats:
+    """Those of sorted values that lie between two others."""
+    return values[np.searchsorted(values, low, "right") : np.searchsorted(values, high, "left")]
 
 
 def _periods(data: Histogram, shortest: float) -> Floats:
@@ -81,7 +75,9 @@ def _starting_points(
                 rates.update(np.geomspace(1e-4, 3, 6))
             n_peaks = min(_MAX_PEAKS, int((data.edges[-1] - offset) / g) + 3)
             for rate in rates:
-                model = _expected(data.edges, len(values), offset, noise, rate, g, n_peaks)
+                model = _core.expected_counts(
+                    data.edges, len(values), offset, noise, rate, g, n_peaks
+                )
                 # One scale for all: only the shape counts here.
                 model *= data.counts.sum() / max(model.sum(), 1e-300)
                 cost = -np.sum(data.counts * np.log(np.maximum(model, 1e-12)))
@@ -107,7 +103,7 @@ def _fit_range(
 
     def model(n: float, offset: float, noise: float, rate: float, gain: float) -> Floats:
         n_peaks = min(_MAX_PEAKS, int((high + 5 * noise - offset) / gain) + 2)
-        return _expected(data.edges, n, offset, noise, rate, gain, max(n_peaks, 1))
+        return _core.expected_counts(data.edges, n, offset, noise, rate, gain, max(n_peaks, 1))
 
     noise = starts[0]["noise"]
     limits = {"n": (0, None), "noise": (noise / 20, noise * 20), "rate": (0, 50),
@@ -186,12 +182,12 @@ def fit_dark_current(
         return failed(name, units, "the pixels of the lowest peak have no width", n=len(values))
     # Before the gain is known: all that may be the bulk, and single electrons behind it.
     # A tenth of the pixels may belong to tracks.
-    fewest, half, most = np.quantile(values, [5e-4, 0.5, 0.9])
+    fewest, half, most = (values[int(q * (len(values) - 1))] for q in (5e-4, 0.5, 0.9))
     low = max(min(peak - 5 * noise, float(fewest) - 2 * noise), peak - 60 * noise)
     high = max(peak + 15 * noise, float(half + 2.5 * (most - half)) + 3 * noise)
     high = min(high, max(float(values.max()), peak + 6 * noise) + noise, peak + 500 * noise)
     coarse = histogram_of(values, low, high, noise / 3, unit)
-    inside = values[(values > low) & (values < high)]
+    inside = _between(values, low, high)
     starts = _starting_points(coarse, inside, peak, noise, gain)
     rough = _fit_range(values, low, high, noise / 3, unit, starts, gain is not None)
     if isinstance(rough, str):
@@ -461,7 +457,8 @@ def fit_calibration(
         expected = places[-1] + step
         predicted = expected
         for _ in range(5):
-            core = values[np.abs(values - expected) < min(2 * noise, step / 2)]
+            half = min(2 * noise, step / 2)
+            core = _between(values, expected - half, expected + half)
             if noise < step / 5 and len(core) and len(places) > 1:
                 expected = float(np.clip(core.mean(), predicted - step / 6, predicted + step / 6))
         if len(core) < min_counts:

@@ -148,7 +148,7 @@ std::optional<Location> fit_gaussian(std::span<double> values, std::span<double>
 
 Location lowest_peak(std::span<double> values, std::span<double> bins,
                      std::span<double> smooth) noexcept {
-  std::sort(values.begin(), values.end());
+  if (!std::is_sorted(values.begin(), values.end())) std::sort(values.begin(), values.end());
   const std::size_t n = values.size();
   const std::size_t tenth = std::max<std::size_t>(1, std::min(n - 1, n / 10));
   std::size_t densest = 0;
