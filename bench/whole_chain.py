@@ -1,0 +1,192 @@
+"""The whole chain beside a straightforward program that does the same steps on whole images.
+
+    python bench/whole_chain.py [--rows 1000] [--cols 1000] [--skips 500]
+
+Both read one raw file of 16-bit samples: mean, median and standard deviation of the skips,
+pedestal from the overscan, gain from single electrons, clusters, noise against the number of
+samples, charge loss, spectrum of the noise, dark current; planes are written as FITS. The other
+program is NumPy, SciPy and astropy as one writes it, without a loop over pixels or samples. Printed
+are the medians of time and peak memory, and their ratios, of processes that run in turn; and the
+time of all measures over that of compress_skips alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+OVERSCAN, PRESCAN = 60, 8
+CONFIG: dict[str, Any] = {
+    "input": {"overscan_cols": OVERSCAN, "prescan_cols": PRESCAN},
+    "stage": [
+        {"kind": "compress_skips", "statistics": ["mean", "median", "std"]},
+        {"kind": "subtract_pedestal", "region": "overscan"},
+        {"kind": "calibrate", "gain": "fit"},
+        {"kind": "find_clusters", "threshold": 4.0, "seed": 10.0},
+    ],
+    "measure": [
+        {"kind": "noise_vs_skips"},
+        {"kind": "charge_loss"},
+        {"kind": "noise_spectrum"},
+        {"kind": "fit_dark_current", "after": "subtract_pedestal"},
+    ],
+}
+MORE_MEASURES = [
+    {"kind": "fit_calibration", "after": "subtract_pedestal"},
+    {"kind": "fit_dark_current_slices", "after": "subtract_pedestal", "step": 100},
+    {"kind": "find_patterns"},
+    {"kind": "quality"},
+]
+
+
+def ours(path: str, folder: str) -> dict[str, float]:
+    import skipstream as sk
+
+    (result,) = sk.run(sk.load_config(CONFIG), [path], output=folder)
+    assert result.status == "done", result.message
+    return {
+        "gain": next(f["value"] for f in result.report["findings"] if f["name"] == "gain"),
+        "dark_current": result.measures["fit_dark_current"]["dark_current"],
+        "sigma_1": result.measures["noise_vs_skips"]["sigma_1"],
+        "n_clusters": result.report["n_clusters"],
+    }
+
+
+def theirs(path: str, folder: str) -> dict[str, float]:
+    from astropy.io import fits
+    from scipy import ndimage, optimize, special
+
+    with fits.open(path) as hdus:
+        image = next(h for h in hdus if h.data is not None)
+        n_skips = int(image.header["NDCMS"])
+        samples = image.data.reshape(image.data.shape[0], -1, n_skips).astype(float)
+    mean, median, std = samples.mean(-1), np.median(samples, -1), samples.std(-1)
+
+    def mad(values: Any) -> float:
+        return float(1.4826 * np.median(np.abs(values - np.median(values))))
+
+    pedestal = np.median(mean[:, -OVERSCAN:], axis=1, keepdims=True)
+    pixels = mean - pedestal
+    active = pixels[:, PRESCAN:-OVERSCAN]
+    noise = mad(pixels[:, -OVERSCAN:])
+    k = np.arange(6)
+
+    def charge(x: Any, n: float, offset: float, sigma: float, rate: float, gain: float) -> Any:
+        weight = rate**k * np.exp(-rate) / special.factorial(k)
+        peaks = np.exp(-0.5 * ((x[:, None] - offset - gain * k) / sigma) ** 2)
+        return n / sigma / np.sqrt(2 * np.pi) * (peaks @ weight)
+
+    counts, edges = np.histogram(active, 300, (-5 * noise, 25 * noise))
+    centres = (edges[1:] + edges[:-1]) / 2
+    start = (active.size * (edges[1] - edges[0]), 0.0, noise, 0.1, 8.8 * noise)
+    found, _ = optimize.curve_fit(charge, centres, counts, start, np.sqrt(np.maximum(counts, 1)))
+    electrons = pixels / found[4]
+    labels, n_labels = ndimage.label(electrons > 4 * noise / found[4], np.ones((3, 3)))
+    index = np.arange(1, n_labels + 1)
+    largest = ndimage.maximum(electrons, labels, index)
+    kept = index[largest >= 10 * noise / found[4]]
+    table = np.stack([
+        ndimage.sum_labels(electrons, labels, kept),
+        *np.transpose(ndimage.center_of_mass(electrons, labels, kept)),
+        ndimage.sum_labels(np.ones_like(electrons), labels, kept),
+    ])  # fmt: skip
+    numbers = np.unique(np.geomspace(1, n_skips, 30).astype(int))
+    overscan = samples[:, -OVERSCAN:]
+    noises = []
+    for n in numbers:
+        first = overscan[..., :n].mean(-1)
+        noises.append(mad(first - np.median(first, axis=1, keepdims=True)))
+    lost = samples[..., 0] - samples[..., -1]
+    spectrum = np.abs(np.fft.rfft(samples[::64] - samples[::64].mean(-1, keepdims=True))).mean(
+        axis=(0, 1)
+    )
+    hdus = [fits.PrimaryHDU()]
+    for plane in (electrons, median - pedestal, std / found[4]):
+        hdus.append(fits.ImageHDU(plane.astype("f4")))
+    fits.HDUList(hdus).writeto(Path(folder) / "planes.fits", checksum=True)
+    np.savez(
+        Path(folder) / "rest.npz", table=table, spectrum=spectrum, lost=[lost.mean(), lost.std()]
+    )
+    return {"gain": found[4], "dark_current": found[3], "sigma_1": noises[0],
+            "n_clusters": len(kept)}  # fmt: skip
+
+
+def alone(measures: list[dict[str, Any]], statistics_: list[str], path: str) -> float:
+    """Seconds of a run without outputs; what is imported late is there already."""
+    import skipstream as sk
+
+    stages = [{"kind": "compress_skips", "statistics": statistics_}]
+    if measures:
+        stages += list(CONFIG["stage"][1:])
+    config = sk.load_config({**CONFIG, "stage": stages, "measure": measures})
+    times = []
+    for _ in range(4):
+        begin = time.perf_counter()
+        (result,) = sk.run(config, [path])
+        times.append(time.perf_counter() - begin)
+        assert result.status == "done", result.message
+    return min(times[1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, default in (("rows", 1000), ("cols", 1000), ("skips", 500), ("repeat", 3)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--side", choices=["ours", "theirs"])
+    parser.add_argument("--path")
+    options = parser.parse_args()
+    if options.side:
+        with tempfile.TemporaryDirectory() as folder:
+            side = {"ours": ours, "theirs": theirs}[options.side]
+            print(json.dumps(side(options.path, folder)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "raw.fits")
+        command = [sys.executable, "-m", "skipstream", "simulate", path]
+        for name in ("rows", "cols", "skips"):
+            command += [f"--{name}", str(getattr(options, name))]
+        subprocess.run(command, check=True, capture_output=True)
+        size = Path(path).stat().st_size
+        seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+        mebibytes: dict[str, list[float]] = {"ours": [], "theirs": []}
+        for _ in range(options.repeat):
+            for side in ("ours", "theirs"):
+                begin = time.perf_counter()
+                child = subprocess.Popen(
+                    [sys.executable, __file__, "--side", side, "--path", path],
+                    stdout=subprocess.PIPE,
+                )
+                assert child.stdout is not None
+                found = child.stdout.read()
+                _, status, usage = os.wait4(child.pid, 0)
+                assert status == 0, side
+                seconds[side].append(time.perf_counter() - begin)
+                mebibytes[side].append(usage.ru_maxrss / 1024)
+                print(
+                    side,
+                    f"{seconds[side][-1]:.2f} s, {mebibytes[side][-1]:.0f} MiB",
+                    found.decode(),
+                )
+        time_, memory = (
+            {side: statistics.median(of[side]) for side in of} for of in (seconds, mebibytes)
+        )
+        print(f"{size / 1e9:.2f} GB: time {time_['theirs'] / time_['ours']:.1f}x, "
+              f"peak memory {memory['theirs'] / memory['ours']:.1f}x")  # fmt: skip
+        three = ["mean", "median", "std"]
+        reduction = alone([], three, path)
+        everything = alone([*CONFIG["measure"], *MORE_MEASURES], [*three, "sample(0)"], path)
+        print(f"all measures over compress_skips alone: {everything / reduction:.2f}x")
+
+
+if __name__ == "__main__":
+    main()
