@@ -298,3 +298,22 @@ def test_memory_of_measures_is_in_the_plan_that_a_limit_refuses(path: Path) -> N
     results = list(sk.run(config, [path], memory_limit=1 << 20))
     assert [r.status for r in results] == ["failed"]
     assert "above the limit" in results[0].message
+
+
+def test_the_dark_current_of_a_day_comes_with_the_exposure(tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    image = 5 * random.poisson(0.4, (100, 200)) + random.normal(0, 0.6, (100, 200))
+    header = fits.Header({"EXPTIME": 3600.0, "READTIME": 7200.0})
+    fits.writeto(tmp_path / "a.fits", image.astype("f4"), header)
+    measure = {"kind": "fit_dark_current", "exposure_s": "EXPTIME", "read_s": "READTIME",
+               "serial_binning": 2}  # fmt: skip
+    config: dict[str, Any] = {"input": {"n_skips": 1}, "stage": [{"kind": "compress_skips"}]}
+    (result,) = sk.run(sk.load_config({**config, "measure": [measure]}), [tmp_path / "a.fits"])
+    fit = result.measures["fit_dark_current"]
+    assert fit["dark_current_day"] == fit["dark_current"] / 2 * 86400 / 7200
+    assert fit.errors["dark_current_day"] == fit.errors["dark_current"] / 2 * 86400 / 7200
+    assert fit.units["dark_current_day"] == "electron/pixel/day"
+    wrong = {**measure, "exposure_s": "EXPTIM"}
+    (result,) = sk.run(sk.load_config({**config, "measure": [wrong]}), [tmp_path / "a.fits"])
+    assert result.status == "failed"
+    assert 'exposure_s: the header has no number "EXPTIM"; did you mean "EXPTIME"' in result.message

@@ -5,13 +5,21 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from skipstream import _core, reference
+from skipstream import _core, measuring, reference
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_the_stages_page_is_fresh() -> None:
     assert (ROOT / "docs/stages.md").read_text() == reference.stages_markdown()
+
+
+def test_the_measures_page_is_fresh_and_says_what_every_parameter_means() -> None:
+    assert (ROOT / "docs/measures.md").read_text() == measuring.measures_markdown()
+    for kind in measuring.MEASURES:
+        doc, parameters = measuring.described(kind)
+        assert doc.endswith("."), kind
+        assert all(meaning for *_, meaning in parameters), kind
 
 
 def test_the_stub_of_the_stages_is_fresh() -> None:

@@ -547,6 +547,32 @@ def stages(name: str | None, markdown: bool, stub: bool) -> None:
 
 
 @main.command()
+@click.argument("name", required=False)
+@click.option("--markdown", is_flag=True, help="Print the reference page of all measures.")
+@_one_clear_message
+def measures(name: str | None, markdown: bool) -> None:
+    """List what runs can measure, or the parameters of the measure NAME."""
+    from . import _core
+    from .measuring import MEASURES, described, measures_markdown
+    from .reference import unknown_name
+
+    if markdown:
+        click.echo(measures_markdown(), nl=False)
+    elif name is None:
+        for kind in MEASURES:
+            click.echo(f"{kind:<24} {described(kind)[0]}")
+    elif name not in MEASURES:
+        raise _core.ConfigError(f"no measure {unknown_name(name, list(MEASURES))}")
+    else:
+        doc, parameters = described(name)
+        click.echo(f"{name}\n{doc}")
+        for parameter, default, kind, meaning in parameters:
+            click.echo(f"\n  {parameter}" + (f" = {default}" if default else ""))
+            click.echo(f"      {kind}")
+            click.echo(click.wrap_text(meaning, 90, "      ", "      "))
+
+
+@main.command()
 @_files
 @click.option(
     "-o",

@@ -437,6 +437,11 @@ def init_config() -> str:
             )
     lines += [
         "",
+        "# Fits and noise from the same read; skipstream measures lists them.",
+        "# [[measure]]",
+        '# kind = "fit_dark_current"',
+        '# after = "subtract_pedestal"',
+        "",
         "# Without [[output]], the last planes and the clusters are written. The ending picks the",
         "# format: .fits for planes; .fits, .csv, .ecsv or .parquet for tables.",
         "# [[output]]",

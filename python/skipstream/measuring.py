@@ -10,14 +10,14 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from .charge import fit_calibration, fit_dark_current, fit_dark_current_slices
+from .charge import dark_current_rate, fit_calibration, fit_dark_current, fit_dark_current_slices
 from .fitting import FitResult
 from .image_quality import N_HISTOGRAMS, Quality, SampleCounts, quality
 from .layout import ImageLayout
@@ -29,7 +29,18 @@ from .skips import charge_loss, noise_vs_skips, planes_by_skips, skips_to_show
 from .spectrum import Spectrum, noise_spectrum
 from .transfer import measure_cti
 
-__all__ = ["COLUMNS", "Measure", "MeasureConfig", "Taken", "measure_table", "read_measures"]
+__all__ = [
+    "COLUMNS",
+    "MEASURES",
+    "Measure",
+    "MeasureConfig",
+    "Taken",
+    "described",
+    "measure_table",
+    "measures_markdown",
+    "pair_results",
+    "read_measures",
+]
 
 #: Samples kept of an image for one region, at most: rows are left out evenly.
 KEPT_BYTES = 16 << 20
@@ -51,7 +62,19 @@ def _noise(
     gain: float | None = None,
     subtract_rows: bool = True,
 ) -> FitResult:
-    """`noise_vs_skips` around the median of each row, whose pedestal is no noise of a pixel."""
+    """Noise of the mean of the first N samples, and its departure from 1 / sqrt(N).
+
+    Parameters
+    ----------
+    n_points
+        Numbers of samples, from 1 to all, evenly in the logarithm.
+    robust
+        1.4826 MAD, else the standard deviation.
+    gain
+        ADU per electron: the noise is then in electrons.
+    subtract_rows
+        Around the median of each row, whose pedestal is no noise of a pixel.
+    """
     shown = skips_to_show(samples.shape[-1], n_points)
     planes = planes_by_skips(compress_skips(samples, [f"mean({n})" for n in shown]))
     if subtract_rows and samples.shape[1] > 1:
@@ -72,6 +95,15 @@ def _charge_loss(
     n_sigma: float = 3.2,
     unit: str = "adu",
 ) -> FitResult:
+    """Charge that is lost between two samples of a pixel.
+
+    Parameters
+    ----------
+    sample, reference
+        Numbers of the two samples; negative ones count from the end.
+    n_sigma
+        A pixel beyond so many widths of the core has lost or gained charge.
+    """
     n = samples.shape[-1]
     for name, value in (("sample", sample), ("reference", reference)):
         if not -n <= value < n:
@@ -89,6 +121,17 @@ def _slices(
     gain: float | None = None,
     unit: str = "adu",
 ) -> FitResult:
+    """Dark current in bands of rows or columns: the exposure's part and the readout's.
+
+    Parameters
+    ----------
+    axis
+        ``"row"``: bands of rows; ``"column"``: of columns.
+    step
+        Rows or columns of a band.
+    gain
+        ADU per electron, held; default: fitted once, to the whole image.
+    """
     if axis not in ("row", "column"):
         raise _core.ConfigError(
             f'fit_dark_current_slices.axis: must be "row" or "column"; got {axis!r}'
@@ -99,6 +142,60 @@ def _slices(
     ]
 
 
+def _dark_current(
+    pixels: NDArray[Any],
+    *,
+    mask: NDArray[np.bool_],
+    gain: float | None = None,
+    n_peaks: int | None = None,
+    bin_width: float | None = None,
+    exposure_s: float | str | None = None,
+    read_s: float | str = 0.0,
+    serial_binning: int = 1,
+    parallel_binning: int = 1,
+    unit: str = "adu",
+) -> FitResult:
+    """Gain, noise and dark current: a Poisson number of electrons with Gaussian noise.
+
+    Parameters
+    ----------
+    gain
+        ADU per electron, held; default: fitted.
+    n_peaks
+        Peaks of the fit; default: as many as hold pixels.
+    bin_width
+        Of the histogram, in the unit of the pixels; default: a fifth of the noise.
+    exposure_s, read_s
+        Seconds, or header keywords of them: with the exposure the dark current of a day is told,
+        too. A pixel waits half of the readout on average.
+    serial_binning, parallel_binning
+        Physical columns and rows of a pixel, for the dark current of a day.
+    """
+    result = fit_dark_current(
+        pixels, mask=mask, gain=gain, n_peaks=n_peaks, bin_width=bin_width, unit=unit
+    )
+    if exposure_s is None:
+        return result
+    assert not isinstance(exposure_s, str)  # a keyword is looked up before
+    assert not isinstance(read_s, str)
+    name = "dark_current_day"
+    values, errors = (
+        {
+            **of,
+            name: dark_current_rate(
+                of["dark_current"],
+                exposure_s=exposure_s,
+                read_s=read_s,
+                serial_binning=serial_binning,
+                parallel_binning=parallel_binning,
+            ),
+        }
+        for of in (result.values, result.errors)
+    )
+    units = {**result.units, name: "electron/pixel/day"}
+    return replace(result, values=values, errors=errors, units=units)
+
+
 def _quality(
     planes: Mapping[str, NDArray[np.float32]],
     histograms: Mapping[int, SampleCounts],
@@ -107,6 +204,13 @@ def _quality(
     mask: NDArray[np.bool_],
     seed: int = 1,
 ) -> Quality:
+    """Nine numbers by which an image is judged; compress_skips makes mean, var and sample(0).
+
+    Parameters
+    ----------
+    seed
+        Of the random pixels and blocks: the same file gives the same numbers.
+    """
     singles = [plane for name, plane in planes.items() if name.startswith("sample(")]
     variance: NDArray[Any] | None = planes.get("var")
     if variance is None and "std" in planes:
@@ -157,12 +261,65 @@ MEASURES: dict[str, Measure] = {
     "charge_loss": Measure(_charge_loss, "samples"),
     "noise_spectrum": Measure(noise_spectrum, "samples", "all"),
     "fit_calibration": Measure(fit_calibration, "pixels"),
-    "fit_dark_current": Measure(fit_dark_current, "pixels"),
+    "fit_dark_current": Measure(_dark_current, "pixels"),
     "fit_dark_current_slices": Measure(_slices, "pixels"),
     "find_patterns": Measure(find_patterns, "pixels"),
     "measure_cti": Measure(measure_cti, "pixels"),
     "measure_crosstalk": Measure(measure_crosstalk, "pairs"),
     "quality": Measure(_quality, "quality"),
+}
+
+
+def described(kind: str) -> tuple[str, list[tuple[str, str, str, str]]]:
+    """What a measure is, and name, default, type and meaning of its parameters."""
+    measure = MEASURES[kind]
+    text = inspect.cleandoc(measure.function.__doc__ or "")
+    meanings: dict[str, str] = {}
+    section = re.search(r"\nParameters\n-+\n(.*?)(?=\n\n\w[\w ]*\n-+\n|\Z)", text, re.DOTALL)
+    for names, meaning in re.findall(
+        r"^(\w[\w, ]*)\n((?:[ ]{4}.*\n?|\n)+)", section[1] if section else "", re.MULTILINE
+    ):
+        for name in names.split(", "):
+            meanings[name] = " ".join(meaning.split())
+    lines = []
+    for name, parameter in measure.parameters().items():
+        has_default = parameter.default is not parameter.empty
+        default = toml_value(parameter.default) if has_default else ""
+        lines.append((name, default, str(parameter.annotation), meanings.get(name, "")))
+    return text.split("\n\n")[0].replace("\n", " "), lines
+
+
+def measures_markdown() -> str:
+    """The reference page of all measures."""
+    lines = [
+        "# Measures",
+        "",
+        "Made from the measures' own descriptions by `skipstream measures --markdown`. Each",
+        "measure is one `[[measure]]` table of the config, its name is the `kind`. Its numbers are",
+        "rows of the table of measures, and `ImageResult.measures` holds the whole result. They come",
+        "from the same single read of the file. All have these keys:",
+        "",
+        "| key | meaning |",
+        "|---|---|",
+        *(f"| `{key}` | {doc} |" for key, doc in _GENERAL.items()),
+    ]
+    for kind, measure in MEASURES.items():
+        doc, parameters = described(kind)
+        lines += ["", f"## {kind}", "", f"{doc} It takes {_TAKES[measure.takes]}."]
+        if parameters:
+            lines += ["", "| parameter | default | type | meaning |", "|---|---|---|---|"]
+        for name, default, annotation, meaning in parameters:
+            shown = f"`{default}`" if default else ""
+            kinds = annotation.replace(" | None", "").replace("|", "or")
+            lines.append(f"| `{name}` | {shown} | {kinds} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+_TAKES = {
+    "pixels": "the pixels after a stage",
+    "samples": "samples of the image, of as many rows as 16 MiB hold",
+    "pairs": "the pixels of two amplifiers of a file, every pair in both orders",
+    "quality": "all planes of compress_skips, and histograms of the first 30 samples",
 }
 
 
@@ -436,12 +593,24 @@ class Taken:
             elif kind.takes == "pixels":
                 pixels, left_out, unit = self.pixels(measure)
                 parameters = dict(measure.parameters)
+                for key in ("exposure_s", "read_s"):
+                    if isinstance(parameters.get(key), str):
+                        parameters[key] = self._header_number(measure, key)
                 if "unit" in inspect.signature(kind.function).parameters:
                     parameters["unit"] = unit
                 found[measure.name] = kind.function(pixels, mask=left_out, **parameters)
             elif kind.takes == "quality":
                 found[measure.name] = self._quality(measure, pipeline)
         return found
+
+    def _header_number(self, measure: MeasureConfig, key: str) -> float:
+        keyword = measure.parameters[key]
+        if keyword not in self.image.header:
+            known = unknown_name(keyword, list(self.image.header))
+            raise _core.ConfigError(
+                f"measure {measure.name}.{key}: the header has no number {known}"
+            )
+        return self.image.header[keyword]
 
     def _quality(self, measure: MeasureConfig, pipeline: _core.Pipeline) -> Quality:
         _, left_out, _ = self.pixels(measure)
