@@ -280,7 +280,7 @@ def described(kind: str) -> tuple[str, list[tuple[str, str, str, str]]]:
         r"^(\w[\w, ]*)\n((?:[ ]{4}.*\n?|\n)+)", section[1] if section else "", re.MULTILINE
     ):
         for name in names.split(", "):
-            meanings[name] = " ".join(meaning.split())
+            meanings[name] = " ".join(meaning.replace("``", "`").split())
     lines = []
     for name, parameter in measure.parameters().items():
         has_default = parameter.default is not parameter.empty
@@ -296,8 +296,8 @@ def measures_markdown() -> str:
         "",
         "Made from the measures' own descriptions by `skipstream measures --markdown`. Each",
         "measure is one `[[measure]]` table of the config, its name is the `kind`. Its numbers are",
-        "rows of the table of measures, and `ImageResult.measures` holds the whole result. They come",
-        "from the same single read of the file. All have these keys:",
+        "rows of the table of measures, and `ImageResult.measures` holds the whole result. They",
+        "come from the same single read of the file. All have these keys:",
         "",
         "| key | meaning |",
         "|---|---|",

@@ -164,13 +164,19 @@ def noise_spectrum(
     ----------
     samples
         ``(n_rows, n_cols, n_skips)``.
-    over, sample_time_s
-        As for `NoiseSpectrum`, which takes rows as they come.
+    over
+        ``"skips"``: of the samples of each pixel; ``"row"``: of the means along each row.
+    sample_time_s
+        Seconds from sample to sample; default: frequencies are in cycles per sample, or pixel.
 
     Raises
     ------
     ConfigError
         The shape or a parameter is impossible.
+
+    Notes
+    -----
+    `NoiseSpectrum` does the same for rows as they come.
     """
     spectrum = NoiseSpectrum(over, sample_time_s)
     spectrum.consume(samples)
