@@ -171,3 +171,12 @@ def test_quality_needs_the_mean(tmp_path: Path) -> None:
     with pytest.raises(sk.ConfigError, match="takes the planes of compress_skips"):
         measure = {"kind": "quality", "after": "compress_skips"}
         sk.load_config({"stage": stages, "measure": [measure]})
+
+
+def test_quality_draws_the_entropies() -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    q = sk.quality_of(samples_with(shape=(40, 40)))
+    axes = q.plot()
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), q.entropies)
+    assert len(axes.lines) == 2
+    assert len(sk.quality_of(np.full((3, 3, 1), 5)).plot().lines) == 1

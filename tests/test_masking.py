@@ -168,3 +168,10 @@ def test_files_that_cannot_be_read_leave_the_others(files: list[Path], tmp_path:
     assert found["L"].n_images == 10
     with pytest.raises(sk.FitsError, match=r"bad\.fits"):
         sk.find_defects([tmp_path / "bad.fits"], config, threshold=3)
+
+
+def test_defects_are_drawn_as_frequencies(files: list[Path]) -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    axes = sk.find_defects(files, sk.load_config(STAGES), threshold=3, below=100)["L"].plot()
+    assert axes.get_title() == "10 images"
+    assert axes.images[0].get_array()[3, 4] == 0.5

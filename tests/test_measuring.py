@@ -317,3 +317,20 @@ def test_the_dark_current_of_a_day_comes_with_the_exposure(tmp_path: Path) -> No
     (result,) = sk.run(sk.load_config({**config, "measure": [wrong]}), [tmp_path / "a.fits"])
     assert result.status == "failed"
     assert 'exposure_s: the header has no number "EXPTIM"; did you mean "EXPTIME"' in result.message
+
+
+@pytest.mark.parametrize(("over", "n_before"), [("skips", 1), ("row", 10)])
+def test_a_spectrum_has_the_frequencies_of_the_readout(
+    over: str, n_before: int, tmp_path: Path
+) -> None:
+    samples = np.random.default_rng(6).normal(0, 1, (20, 30, 10)).astype("f4")
+    fits.writeto(tmp_path / "a.fits", samples.reshape(20, -1), fits.Header({"READTIME": 6.0}))
+    config = sk.load_config({
+        "input": {"n_skips": 10}, "stage": [{"kind": "compress_skips"}],
+        "measure": [{"kind": "noise_spectrum", "over": over, "read_s": "READTIME"}],
+    })  # fmt: skip
+    (result,) = sk.run(config, [tmp_path / "a.fits"])
+    spectrum = result.measures["noise_spectrum"]
+    assert spectrum.frequency_unit == "Hz"
+    # Half of the rate of samples, or of pixels.
+    assert spectrum.frequency[-1] == pytest.approx(0.5 * 6000 / 6 / n_before)

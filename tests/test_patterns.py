@@ -130,3 +130,11 @@ def test_crosstalk_at_the_edges() -> None:
         sk.measure_crosstalk(source, target[:5], low=4, high=5)
     with pytest.raises(sk.ConfigError, match="one shape"):
         sk.correct_crosstalk(source, target[:5], 0.1)
+
+
+def test_patterns_are_drawn_by_frequency() -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    axes = sk.find_patterns(np.array([[0.0, 1, 0, 1, 1, 0, 1, 0]])).plot()
+    assert [bar.get_height() for bar in axes.patches] == [2, 1]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "11"]
+    assert not sk.find_patterns(np.zeros((2, 3))).plot().patches

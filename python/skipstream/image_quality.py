@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,9 @@ from . import _core
 from .charge import fit_dark_current
 from .fitting import Floats, linear_fit, without_masked
 from .pipeline import compress_skips
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Quality", "SampleCounts", "quality", "quality_of"]
 
@@ -63,11 +67,14 @@ class Quality:
         ``aveImgS``, ``dSdskip`` (1/1000 samples), ``imgNoise`` (ADU), ``skNoise`` (ADU),
         ``darkCurrent`` (electron/pixel), ``aduConversion`` (ADU/electron), ``pixVar`` and
         ``clustVar`` (ADU^2), ``tailRatio``. Errors are there where something was fitted, else -1.
+    entropies
+        ``(n,)``: of the samples that have a histogram, in their order.
     """
 
     n_skips: int
     values: Mapping[str, float]
     errors: Mapping[str, float]
+    entropies: Floats = field(repr=False, default_factory=lambda: np.empty(0))
 
     def __getitem__(self, name: str) -> float:
         """One of the numbers."""
@@ -80,6 +87,12 @@ class Quality:
             shown = "makes no sense here" if value == _UNKNOWN else f"{value:.6g}"
             lines.append(f"  {name:<14} {shown}" + (f" ± {error:.2g}" if error >= 0 else ""))
         return "\n".join(lines)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the entropies of the samples, beside the numbers."""
+        from .plot import plot_quality
+
+        return plot_quality(self, ax)
 
 
 def _entropy(counts: ArrayLike) -> float:
@@ -220,8 +233,8 @@ def quality(
         _, counts = np.unique(np.floor(pixels), return_counts=True)
         found["aveImgS"] = _entropy(counts)
     chosen = [histograms[s] for s in sorted(histograms)] if histograms else []
+    entropies = np.array([h.entropy for h in chosen])
     if chosen:
-        entropies = np.array([h.entropy for h in chosen])
         found["dSdskip"], errors["dSdskip"] = _slope(entropies)
         widths = np.array([_width(h) for h in chosen])
         widths = widths[np.isfinite(widths)]
@@ -245,7 +258,7 @@ def quality(
     if sample is not None:
         single = without_masked(sample, mask, "quality")
         found["clustVar"] = _variance_of_blocks(single, n_skips - 2, random)
-    return Quality(n_skips, found, errors)
+    return Quality(n_skips, found, errors, entropies)
 
 
 def _tail_ratio(pixels: Floats, offset: float, noise: float, rate: float, gain: float) -> float:

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,9 @@ from . import _core
 from .config import Config
 from .outputs import whole_file
 from .running import run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["DefectMap", "crosstalk_masks", "find_defects", "read_mask", "write_mask"]
 
@@ -52,6 +56,12 @@ class DefectMap:
             f"defects in {self.n_images} images: {n_hot} hot pixels, "
             f"{len(self.columns)} columns, {len(self.rows)} rows"
         )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw in which part of the images each pixel was hot."""
+        from .plot import plot_defects
+
+        return plot_defects(self, ax)
 
 
 def find_defects(

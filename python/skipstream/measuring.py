@@ -51,6 +51,7 @@ _GENERAL = {
     "region": "active, overscan or all columns",
     "ignored_bits": "names of mask bits that exclude no pixel",
 }
+_INNER = ("mask", "unit", "n_skips", "n_read")  # that a run gives
 _REGIONS = ("auto", "active", "overscan", "all")
 
 
@@ -85,6 +86,29 @@ def _noise(
             for n, plane in planes.items()
         }
     return noise_vs_skips(planes, robust=robust, gain=gain)
+
+
+def _spectrum(
+    samples: NDArray[Any],
+    *,
+    over: str = "skips",
+    read_s: float | str | None = None,
+    n_read: int,
+) -> Spectrum:
+    """Mean amplitude spectrum of the noise of an image.
+
+    Parameters
+    ----------
+    over
+        `"skips"`: of the samples of each pixel; `"row"`: of the means along each row.
+    read_s
+        Seconds of the readout, or a header keyword of them: frequencies are then in Hz.
+    """
+    if read_s is None:
+        return noise_spectrum(samples, over=over)
+    assert not isinstance(read_s, str)  # a keyword is looked up before
+    sample_time_s = read_s / n_read * (samples.shape[-1] if over == "row" else 1)
+    return noise_spectrum(samples, over=over, sample_time_s=sample_time_s)
 
 
 def _charge_loss(
@@ -251,7 +275,7 @@ class Measure:
         return {
             name: parameter
             for name, parameter in inspect.signature(self.function).parameters.items()
-            if parameter.kind == parameter.KEYWORD_ONLY and name not in ("mask", "unit", "n_skips")
+            if parameter.kind == parameter.KEYWORD_ONLY and name not in _INNER
         }
 
 
@@ -259,7 +283,7 @@ class Measure:
 MEASURES: dict[str, Measure] = {
     "noise_vs_skips": Measure(_noise, "samples", "auto"),
     "charge_loss": Measure(_charge_loss, "samples"),
-    "noise_spectrum": Measure(noise_spectrum, "samples", "all"),
+    "noise_spectrum": Measure(_spectrum, "samples", "all"),
     "fit_calibration": Measure(fit_calibration, "pixels"),
     "fit_dark_current": Measure(_dark_current, "pixels"),
     "fit_dark_current_slices": Measure(_slices, "pixels"),
@@ -587,15 +611,14 @@ class Taken:
         for measure in self.measures:
             kind = MEASURES[measure.kind]
             if kind.takes == "samples":
-                found[measure.name] = kind.function(
-                    self.samples(measure, pipeline), **measure.parameters
-                )
+                parameters = self._parameters(measure)
+                if measure.kind == "noise_spectrum":
+                    image = self.image
+                    parameters["n_read"] = image.n_rows * image.n_cols * image.n_skips
+                found[measure.name] = kind.function(self.samples(measure, pipeline), **parameters)
             elif kind.takes == "pixels":
                 pixels, left_out, unit = self.pixels(measure)
-                parameters = dict(measure.parameters)
-                for key in ("exposure_s", "read_s"):
-                    if isinstance(parameters.get(key), str):
-                        parameters[key] = self._header_number(measure, key)
+                parameters = self._parameters(measure)
                 if "unit" in inspect.signature(kind.function).parameters:
                     parameters["unit"] = unit
                 found[measure.name] = kind.function(pixels, mask=left_out, **parameters)
@@ -603,14 +626,20 @@ class Taken:
                 found[measure.name] = self._quality(measure, pipeline)
         return found
 
-    def _header_number(self, measure: MeasureConfig, key: str) -> float:
-        keyword = measure.parameters[key]
-        if keyword not in self.image.header:
-            known = unknown_name(keyword, list(self.image.header))
-            raise _core.ConfigError(
-                f"measure {measure.name}.{key}: the header has no number {known}"
-            )
-        return self.image.header[keyword]
+    def _parameters(self, measure: MeasureConfig) -> dict[str, Any]:
+        """Those of the config, with the numbers of the header that they name."""
+        parameters = dict(measure.parameters)
+        for key in ("exposure_s", "read_s"):
+            keyword = parameters.get(key)
+            if not isinstance(keyword, str):
+                continue
+            if keyword not in self.image.header:
+                known = unknown_name(keyword, list(self.image.header))
+                raise _core.ConfigError(
+                    f"measure {measure.name}.{key}: the header has no number {known}"
+                )
+            parameters[key] = self.image.header[keyword]
+        return parameters
 
     def _quality(self, measure: MeasureConfig, pipeline: _core.Pipeline) -> Quality:
         _, left_out, _ = self.pixels(measure)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from .fitting import FitResult, Series, failed, lines_of, median_and_sigma, without_masked
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Patterns", "correct_crosstalk", "find_patterns", "measure_crosstalk"]
 
@@ -43,6 +47,12 @@ class Patterns:
         lines = [f"patterns along {self.axis}s of {self.n_pixels} pixels"]
         lines += [f"  {name:<16} {count:>9}" for name, count in self.counts.items()]
         return "\n".join(lines)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the most frequent patterns."""
+        from .plot import plot_patterns
+
+        return plot_patterns(self, ax)
 
 
 def find_patterns(

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .fitting import FitResult
+    from .image_quality import Quality
+    from .masking import DefectMap
+    from .patterns import Patterns
     from .simulate import Truth
     from .spectrum import Spectrum
 
@@ -25,9 +28,12 @@ __all__ = [
     "match_clusters",
     "plot_charge_distribution",
     "plot_clusters",
+    "plot_defects",
     "plot_fit",
     "plot_image",
+    "plot_patterns",
     "plot_pedestal",
+    "plot_quality",
     "plot_recovered_charge",
     "plot_spectrum",
     "plot_summary",
@@ -416,6 +422,84 @@ def plot_spectrum(spectrum: Spectrum, ax: Axes | None = None) -> Axes:
                     textcoords="offset points", fontsize=7.5)  # fmt: skip
     ax.set(xlabel=f"frequency ({spectrum.frequency_unit})", ylabel="mean amplitude",
            title="noise spectrum", yscale="log")  # fmt: skip
+    return ax
+
+
+def plot_patterns(patterns: Patterns, ax: Axes | None = None) -> Axes:
+    """Draw how often each of the 20 most frequent patterns is there.
+
+    Parameters
+    ----------
+    patterns
+        From `skipstream.find_patterns`.
+    ax
+        Default: new ones.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    counts = dict(list(patterns.counts.items())[:20])
+    number = np.array(list(counts.values()), dtype=np.float64)
+    ax.bar(list(counts), number, color=SKY, edgecolor=BLUE, lw=0.7)
+    ax.errorbar(np.arange(len(number)), number, np.sqrt(number), fmt="none", color=BLUE, lw=1)
+    ax.tick_params(axis="x", labelrotation=60)
+    ax.set(xlabel="electrons in neighbouring pixels", ylabel="patterns",
+           title=f"patterns along {patterns.axis}s, {patterns.n_pixels} pixels")  # fmt: skip
+    if len(number):
+        ax.set_yscale("log")
+    return ax
+
+
+def plot_defects(defects: DefectMap, ax: Axes | None = None) -> Axes:
+    """Draw in which part of the images each pixel was hot.
+
+    Parameters
+    ----------
+    defects
+        Of an amplifier, from `skipstream.find_defects`.
+    ax
+        Default: new ones.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    shown = ax.imshow(defects.frequency, origin="lower", cmap="viridis", vmin=0, vmax=1,
+                      interpolation="nearest", aspect="auto")  # fmt: skip
+    figure = ax.get_figure()
+    assert figure is not None
+    figure.colorbar(shown, ax=ax, label="part of the images in which a pixel is hot")
+    ax.set(xlabel="column", ylabel="row", title=f"{defects.n_images} images")
+    return ax
+
+
+def plot_quality(quality: Quality, ax: Axes | None = None) -> Axes:
+    """Draw the entropy of each sample against its number, with the line through them.
+
+    Parameters
+    ----------
+    quality
+        From `skipstream.quality`.
+    ax
+        Default: new ones.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    number = np.arange(len(quality.entropies))
+    ax.plot(number, quality.entropies, "o", ms=3, color=BLUE, label="a sample of all pixels")
+    if len(number) >= 3:
+        slope, start = np.polyfit(number, quality.entropies, 1)
+        ax.plot(number, start + slope * number, color=VERMILLION, lw=1.2, label="line")
+    ax.set(xlabel="sample", ylabel="entropy", title="quality")
+    lines = repr(quality).splitlines()[1:]
+    ax.legend(title="\n".join(line.strip() for line in lines), title_fontsize=7.5,
+              alignment="left", loc="center left", bbox_to_anchor=(1.02, 0.5))  # fmt: skip
     return ax
 
 
