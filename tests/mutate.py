@@ -1,21 +1,36 @@
 """Change one thing in a C++ source, build, run tests; tell which changes no test noticed.
 
-    python tests/mutate.py cpp/src/stages/calibrate.cpp -n 40 --build build/mutate -- ctest ...
+    python tests/mutate.py cpp/src/stages/*.cpp -n 60 --build build/mutate \\
+        --programs test_stages test_pipeline --pytest tests/test_stages.py tests/test_run.py
 
-The source is put back in the end. A change that does not compile, or that the compiler turns into
-the same object code, is left out. Changes that survive are printed, to be judged by a person: some
-are equivalent, such as another first guess of a search.
+The build folder (CMake with Ninja, C++ tests and Python module; quickest to link with
+``-DCMAKE_INTERPROCEDURAL_OPTIMIZATION=OFF``) must be up to date. Nothing in it, and no source, is
+changed: a change is made in a copy, compiled with -O1, and linked before the library. Then the C++
+tests run, and, where these notice nothing, the Python tests, with a package of its own.
+
+A change is left out that does not compile or that the compiler turns into the same object code, with
+-O1 or with the flags of the folder. The others survive, and are printed to be judged by a person:
+those that change nothing that counts, such as another first guess of a search, stand with their
+reason in ``equivalent_changes.txt``.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import random
 import re
+import resource
 import subprocess
 import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
 SWAPS = [
     (r"<=", "<"), (r">=", ">"), (r"(?<![<\-=])<(?![<=])(?=\s)", "<="),
     (r"(?<![>\-])>(?![>=])(?=\s)", ">="),
@@ -51,44 +66,175 @@ def changes(text: str) -> list[tuple[int, str]]:
     return found
 
 
-def run(command: list[str], timeout: float) -> bool:
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=timeout)
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+def equivalent_changes() -> set[tuple[str, str, str]]:
+    """Source, line and what it becomes, of the changes known to change nothing that counts.
+
+    The file has paragraphs: a reason after ``#``, the source, then pairs of lines.
+    """
+    found = set()
+    for paragraph in (ROOT / "tests/equivalent_changes.txt").read_text().split("\n\n"):
+        if not paragraph.strip():
+            continue
+        source, *rest = [line for line in paragraph.splitlines() if not line.startswith("#")]
+        found |= {(source, a.strip(), b.strip()) for a, b in zip(rest[::2], rest[1::2], strict=True)}
+    return found
+
+
+def limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def run(command: str, folder: Path, timeout: float = 600, **environment: str) -> bool:
+    """Whether a shell command ends well and in time."""
+    child = subprocess.Popen(
+        ["timeout", "-k", "1", str(timeout), "bash", "-c", command],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | environment,
+        preexec_fn=limit_memory,
+    )
+    return child.wait() == 0
+
+
+@dataclass
+class Source:
+    """How one source is compiled: a command for each of its objects."""
+
+    path: Path
+    commands: list[str]
+
+    def compile(self, text: str, folder: Path, build: Path, flags: str) -> bytes | None:
+        """What the objects hold, none if it does not compile."""
+        copy = folder / self.path.name
+        copy.write_text(text)
+        for i, command in enumerate(self.commands):
+            command = f"{command} {flags} -c {copy} -o {folder}/{i}.o"
+            if not run(command, build):
+                return None
+        return b"".join((folder / f"{i}.o").read_bytes() for i in range(len(self.commands)))
+
+
+class Build:
+    def __init__(self, folder: Path, programs: list[str], pytest: list[str]) -> None:
+        self.folder = folder
+        self.pytest = pytest
+        self.links = {name: self.link_command(name) for name in programs}
+        if pytest:
+            self.links["_core"] = self.link_command("_core")
+        self.seconds: dict[str, float] = {}
+
+    def ask_ninja(self, *words: str) -> str:
+        return subprocess.run(
+            ["ninja", "-C", self.folder, "-t", *words], capture_output=True, text=True, check=True
+        ).stdout
+
+    def link_command(self, target: str) -> str:
+        lines = self.ask_ninja("commands", target).splitlines()
+        return next(line for line in reversed(lines) if " -o " in line and "libskipstream.a" in line)
+
+    def source(self, path: Path) -> Source:
+        commands = []
+        for entry in json.loads(self.ask_ninja("compdb")):
+            if Path(entry["file"]).as_posix().endswith(path.as_posix()) and "-c " in entry["command"]:
+                commands.append(re.sub(r" (-MD|-M[TF] \S+|-o \S+|-c \S+)", "", entry["command"]))
+        return Source(path, commands)
+
+    def notices(self, objects: list[Path], folder: Path) -> str:
+        """The first of the tests that fails, or an empty text."""
+        for name, link in self.links.items():
+            program = folder / (Path(re.search(r" -o (\S+)", link)[1]).name)
+            link = re.sub(r" -o \S+", f" -o {program}", link)
+            link = link.replace(" cpp/libskipstream.a", f" {' '.join(map(str, objects))} cpp/libskipstream.a")
+            if name == "_core":
+                package = folder / "skipstream"
+                package.mkdir()
+                for path in (ROOT / "python/skipstream").iterdir():
+                    (package / path.name).symlink_to(path)
+                link = link.replace(str(program), str(package / program.name))
+                command = (
+                    f"{sys.executable} -m pytest -q -x -p no:cacheprovider "
+                    f"--basetemp={folder}/pytest {' '.join(self.pytest)}"
+                )
+            else:
+                command = str(program)
+            if not run(link.split(" && ")[1], self.folder):
+                raise SystemExit(f"{name}: does not link")
+            start = time.monotonic()
+            timeout = 5 * self.seconds.get(name, 60) + 5
+            if not run(command, ROOT, timeout, PYTHONPATH=str(folder), TMPDIR=str(folder)):
+                return name
+            self.seconds.setdefault(name, time.monotonic() - start)
+        return ""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sources", type=Path, nargs="+")
-    parser.add_argument("-n", type=int, default=40, help="changes of each source")
+    parser.add_argument("-n", type=int, default=60, help="changes of each source at most")
+    parser.add_argument("-j", type=int, default=2, help="changes tried at once")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--build", required=True, help="a build folder of CMake, with Ninja")
-    parser.add_argument("--tests", action="append", required=True, help="a shell command")
+    parser.add_argument("--build", type=Path, required=True, help="folder of CMake, with Ninja")
+    parser.add_argument("--programs", nargs="*", default=[], help="C++ tests, the quickest first")
+    parser.add_argument("--pytest", nargs="*", default=[], help="words for pytest")
+    parser.add_argument("--lines", help="only changes of these lines, as 12 or 12-30")
     options = parser.parse_args()
-    tests = [["bash", "-c", command] for command in options.tests]
-    killed = survived = 0
-    for source in options.sources:
-        text = source.read_text()
-        everything = changes(text)
-        chosen = random.Random(options.seed).sample(everything, min(options.n, len(everything)))
-        try:
-            for number, changed in chosen:
-                lines = text.splitlines()
-                original, lines[number] = lines[number], changed
-                source.write_text("\n".join(lines) + "\n")
-                if not run(["ninja", "-C", options.build], 600):
-                    continue
-                if all(run(test, 300) for test in tests):
-                    survived += 1
-                    print(f"{source}:{number + 1}: {original.strip()}  ->  {changed.strip()}")
-                else:
-                    killed += 1
-                sys.stdout.flush()
-        finally:
-            source.write_text(text)
-        print(f"{source}: so far {killed} of {killed + survived} noticed", flush=True)
+    build = Build(options.build.resolve(), options.programs, options.pytest)
+    equivalent = equivalent_changes()
+
+    with tempfile.TemporaryDirectory() as folder:
+        if (failing := build.notices([], Path(folder))):
+            raise SystemExit(f"{failing}: fails without any change")
+    print({name: round(seconds, 1) for name, seconds in build.seconds.items()})
+
+    total = {"noticed": 0, "survived": 0, "equivalent": 0}
+    for path in options.sources:
+        source = build.source(path)
+        text = path.read_text()
+        chosen = changes(text)
+        if options.lines:
+            first, _, last = options.lines.partition("-")
+            chosen = [c for c in chosen if int(first) <= c[0] + 1 <= int(last or first)]
+        if len(chosen) > options.n:
+            chosen = random.Random(options.seed).sample(chosen, options.n)
+        with tempfile.TemporaryDirectory() as folder:
+            as_is = {
+                flags: source.compile(text, Path(folder), build.folder, flags)
+                for flags in ("-O1", "")
+            }
+
+        def judge(change: tuple[int, str]) -> str:
+            """What becomes of a change."""
+            number, changed = change
+            lines = text.splitlines()
+            original, lines[number] = lines[number], changed
+            with tempfile.TemporaryDirectory() as name:
+                folder = Path(name)
+                code = source.compile("\n".join(lines) + "\n", folder, build.folder, "-O1")
+                if code is None:
+                    return "does not compile"
+                if code == as_is["-O1"]:
+                    return "same code"
+                objects = [folder / f"{i}.o" for i in range(len(source.commands))]
+                if build.notices(objects, folder):
+                    return "noticed"
+                if source.compile("\n".join(lines) + "\n", folder, build.folder, "") == as_is[""]:
+                    return "same code"
+            pair = original.split("//")[0].strip(), changed.strip()
+            if (path.as_posix(), *pair) in equivalent:
+                return "equivalent"
+            print(f"{path}:{number + 1}\n{pair[0]}\n{pair[1]}", flush=True)
+            return "survived"
+
+        with ThreadPoolExecutor(options.j) as pool:
+            fates = list(pool.map(judge, chosen))
+        for fate in total:
+            total[fate] += fates.count(fate)
+        counts = {fate: fates.count(fate) for fate in sorted(set(fates))}
+        print(f"{path}: {counts}", flush=True)
+    of = total["noticed"] + total["survived"]
+    print(f"{total['noticed']} of {of} noticed, {total['equivalent']} equivalent left out")
 
 
 if __name__ == "__main__":
