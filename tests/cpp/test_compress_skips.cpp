@@ -259,57 +259,375 @@ std::vector<SampleFormat> integer_formats() {
   return formats;
 }
 
+void integers_agree(const SampleFormat& format, const std::string& shape, std::int64_t n_skips,
+                    std::mt19937_64& generator) {
+  const std::int64_t n_pixels = n_skips > 100 ? 3 : 5;
+  ImageInfo image;
+  image.n_cols = n_pixels;
+  image.n_skips = n_skips;
+  image.format = format;
+  std::vector<std::byte> samples;
+  std::vector<std::vector<Int128>> values;
+  bool at_limit[8] = {};
+  const Limits limits = limits_of(format);
+  for (std::int64_t p = 0; p < n_pixels; ++p) {
+    values.emplace_back();
+    for (const std::int64_t stored : draw(shape, n_skips, format, generator)) {
+      encode(stored, format, samples);
+      values.back().push_back(physical(stored, format));
+      at_limit[p] = at_limit[p] || stored == limits.low || stored == limits.high;
+    }
+  }
+  CompressSkips::Config config;
+  config.ddof = n_skips % 2;
+  for (const auto* statistics : {&everything, &with_the_slow_ones}) {
+    config.statistics = *statistics;
+    const Result all = reduce(config, image, samples, n_pixels);
+    const Result single = reduce(config, image, samples, 1);
+    for (std::size_t p = 0; p < static_cast<std::size_t>(n_pixels); ++p) {
+      check::equal(all.mask[p], at_limit[p] ? mask_bit::saturated : 0U,
+                   describe(format, shape, n_skips));
+      check::equal(single.mask[p], all.mask[p]);
+      for (std::size_t s = 0; s < statistics->size(); ++s) {
+        const std::string& name = (*statistics)[s];
+        const double ours = all.planes[s][p];
+        check::that(same_bits(ours, single.planes[s][p]),
+                    name + " alone or in a group, " + describe(format, shape, n_skips));
+        if (name == "clipped_mean") continue;
+        const double expected = whole_statistic(name, values[p], config.ddof);
+        char text[80];
+        std::snprintf(text, sizeof text, " %.17g, expected %.17g, ", ours, expected);
+        // The root of a rounded mean of squares is rounded twice.
+        const double tolerance = name == "rms" ? 2.3e-16 * expected : 0.0;
+        check::that(same_bits(ours, expected) || std::abs(ours - expected) <= tolerance,
+                    name + text + describe(format, shape, n_skips));
+      }
+    }
+  }
+}
+
 void integers_give_what_the_definitions_say() {
   std::mt19937_64 generator(7);
   for (const auto& format : integer_formats()) {
     for (const auto& shape : shapes) {
       for (const std::int64_t n_skips : {1, 2, 3, 7, 8, 9, 16, 37, 100, 501}) {
-        const std::int64_t n_pixels = n_skips > 100 ? 3 : 5;
+        integers_agree(format, shape, n_skips, generator);
+      }
+    }
+  }
+}
+
+void a_zero_of_any_size_is_added_exactly() {
+  std::mt19937_64 generator(17);
+  for (const int n_bytes : {1, 2, 4, 8}) {
+    for (const double zero : {1.0, 0x1p39, 0x1p40, 0x1p40 + 3, -0x1p41, 0x1p52, -0x1p62}) {
+      for (const double scale : {1.0, -1.0}) {
+        SampleFormat format;
+        format.n_bytes = n_bytes;
+        format.scale = scale;
+        format.zero = zero;
+        for (const char* shape : {"noise", "two values", "any"}) {
+          for (const std::int64_t n_skips : {1, 2, 9, 100}) {
+            integers_agree(format, shape, n_skips, generator);
+          }
+        }
+      }
+    }
+  }
+}
+
+/// What values must give, by definitions in 113 bits.
+double slow_statistic(const std::string& name, const std::vector<double>& values,
+                      const CompressSkips::Config& config) {
+  std::vector<double> sorted = values;
+  std::sort(sorted.begin(), sorted.end());
+  const std::size_t n = values.size();
+  const auto middle = [n](const std::vector<double>& x) {
+    return n % 2 == 1 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
+  };
+  const auto moments = [](const std::vector<double>& x) {
+    Quad sum = 0;
+    Quad squares = 0;
+    for (const double one : x) sum += static_cast<Quad>(one);
+    const Quad mean = sum / static_cast<Quad>(x.size());
+    for (const double one : x) {
+      squares += (static_cast<Quad>(one) - mean) * (static_cast<Quad>(one) - mean);
+    }
+    return std::pair(mean, squares);
+  };
+  const auto [mean, squares] = moments(values);
+  const auto m = static_cast<double>(mean);
+  const double size = static_cast<double>(n);
+  if (name == "mean") return m;
+  if (name == "sum") return static_cast<double>(mean * static_cast<Quad>(n));
+  if (name == "median") return middle(sorted);
+  if (name == "min") return sorted.front();
+  if (name == "max") return sorted.back();
+  if (name == "ptp") return sorted.back() - sorted.front();
+  if (name == "first") return values.front();
+  if (name == "last") return values.back();
+  if (name == "count") return size;
+  if (name == "rms") {
+    return std::sqrt(static_cast<double>(squares / static_cast<Quad>(n) + mean * mean));
+  }
+  if (name == "std" || name == "var") {
+    const auto left = static_cast<std::int64_t>(n) - config.ddof;
+    if (left <= 0) return nan;
+    const auto variance = static_cast<double>(squares / static_cast<Quad>(left));
+    return name == "var" ? variance : std::sqrt(variance);
+  }
+  if (name == "mad") {
+    std::vector<double> away;
+    for (const double value : values) away.push_back(std::abs(value - middle(sorted)));
+    std::sort(away.begin(), away.end());
+    return middle(away);
+  }
+  if (name.starts_with("quantile")) {
+    const double place = std::atof(name.c_str() + 9) * (size - 1);
+    const auto below = static_cast<std::size_t>(place);
+    return lerp(sorted[below], sorted[std::min(below + 1, n - 1)], place - std::floor(place));
+  }
+  if (name == "trimmed_mean") {
+    const auto cut = static_cast<std::size_t>(config.trim_fraction * size);
+    return static_cast<double>(moments({sorted.begin() + static_cast<std::ptrdiff_t>(cut),
+                                        sorted.end() - static_cast<std::ptrdiff_t>(cut)})
+                                   .first);
+  }
+  check::that(name == "clipped_mean", "no definition of " + name);
+  double centre = m;
+  double sigma = std::sqrt(static_cast<double>(squares / static_cast<Quad>(n)));
+  std::size_t n_kept = n;
+  for (std::int64_t i = 0; i < config.clip_iterations; ++i) {
+    std::vector<double> kept;
+    for (const double value : values) {
+      if (std::abs(value - centre) <= config.clip_sigma * sigma) kept.push_back(value);
+    }
+    if (kept.size() < 2 || kept.size() == n_kept) break;
+    n_kept = kept.size();
+    const auto [next, around] = moments(kept);
+    centre = static_cast<double>(next);
+    sigma = std::sqrt(static_cast<double>(around / static_cast<Quad>(n_kept)));
+  }
+  return centre;
+}
+
+void every_statistic_follows_any_scale() {
+  std::mt19937_64 generator(18);
+  std::vector<std::string> all = everything;
+  for (const auto& name : with_the_slow_ones) {
+    if (std::find(all.begin(), all.end(), name) == all.end()) all.push_back(name);
+  }
+  for (const int which : {1, 2, 4, 8, -4, -8}) {
+    for (const auto& [scale, zero] : {std::pair{1.0, 0.5},
+                                      {-1.0, 0.25},
+                                      {0.1, 0.0},
+                                      {-2.5, 1000.0},
+                                      {3.0, -7.0},
+                                      {1.0, 0x1p65}}) {
+      for (const std::int64_t n_skips : {1, 2, 3, 10, 51, 700}) {
         ImageInfo image;
-        image.n_cols = n_pixels;
+        image.n_cols = 35;
         image.n_skips = n_skips;
-        image.format = format;
+        image.format.kind = which > 0 ? SampleKind::integer : SampleKind::floating;
+        image.format.n_bytes = std::abs(which);
+        image.format.scale = scale;
+        image.format.zero = zero;
         std::vector<std::byte> samples;
-        std::vector<std::vector<Int128>> values;
-        bool at_limit[8] = {};
-        const Limits limits = limits_of(format);
-        for (std::int64_t p = 0; p < n_pixels; ++p) {
-          values.emplace_back();
-          for (const std::int64_t stored : draw(shape, n_skips, format, generator)) {
-            encode(stored, format, samples);
-            values.back().push_back(physical(stored, format));
-            at_limit[p] = at_limit[p] || stored == limits.low || stored == limits.high;
+        std::vector<std::vector<double>> values(35);
+        SampleFormat byte_format;
+        byte_format.n_bytes = 1;
+        for (auto& of_pixel : values) {
+          for (const auto stored : draw("noise", n_skips, byte_format, generator)) {
+            // An outlier now and then, to be clipped.
+            const auto sample = generator() % 60 == 0 ? std::int64_t{-100} : stored / 2;
+            if (which > 0) encode(sample, image.format, samples);
+            if (which < 0) encode(static_cast<double>(sample), image.format, samples);
+            of_pixel.push_back(scale * static_cast<double>(sample) + zero);
           }
         }
         CompressSkips::Config config;
-        config.ddof = n_skips % 2;
-        for (const auto* statistics : {&everything, &with_the_slow_ones}) {
-          config.statistics = *statistics;
-          const Result all = reduce(config, image, samples, n_pixels);
-          const Result single = reduce(config, image, samples, 1);
-          for (std::size_t p = 0; p < static_cast<std::size_t>(n_pixels); ++p) {
-            check::equal(all.mask[p], at_limit[p] ? mask_bit::saturated : 0U,
-                         describe(format, shape, n_skips));
-            check::equal(single.mask[p], all.mask[p]);
-            for (std::size_t s = 0; s < statistics->size(); ++s) {
-              const std::string& name = (*statistics)[s];
-              const double ours = all.planes[s][p];
-              check::that(same_bits(ours, single.planes[s][p]),
-                          name + " alone or in a group, " + describe(format, shape, n_skips));
-              if (name == "clipped_mean") continue;
-              const double expected = whole_statistic(name, values[p], config.ddof);
-              char text[80];
-              std::snprintf(text, sizeof text, " %.17g, expected %.17g, ", ours, expected);
-              // The root of a rounded mean of squares is rounded twice.
-              const double tolerance = name == "rms" ? 2.3e-16 * expected : 0.0;
-              check::that(same_bits(ours, expected) || std::abs(ours - expected) <= tolerance,
-                          name + text + describe(format, shape, n_skips));
+        config.statistics = all;
+        config.ddof = n_skips % 3;
+        config.trim_fraction = 0.2;
+        config.clip_sigma = 1.77;
+        config.clip_iterations = n_skips == 51 ? 1 : 7;
+        const Result together = reduce(config, image, samples, 35);
+        const Result single = reduce(config, image, samples, 1);
+        for (std::size_t s = 0; s < all.size(); ++s) {
+          CompressSkips::Config alone = config;
+          alone.statistics = {all[s]};
+          const Result lonely = reduce(alone, image, samples, 35);
+          const std::string what = all[s] + ", " + describe(image.format, "noise", n_skips) + " ";
+          for (std::size_t p = 0; p < 35; ++p) {
+            check::that(same_bits(together.planes[s][p], single.planes[s][p]), what);
+            check::that(same_bits(together.planes[s][p], lonely.planes[0][p]), what);
+            check::equal(lonely.mask[p], together.mask[p], what);
+            const double expected = slow_statistic(all[s], values[p], config);
+            const double ours = together.planes[s][p];
+            // The values are rounded here before, there after they are added.
+            const double size = all[s] == "sum" ? static_cast<double>(n_skips) : 1;
+            const double tolerance = 1e-13 * size * (std::abs(zero) + 400);
+            const bool is_lost = zero == 0x1p65 && n_skips > 1;  // all values are equal
+            if (is_lost && all[s] != "mean" && all[s] != "median") continue;
+            check::that((std::isnan(ours) && std::isnan(expected)) ||
+                            std::abs(ours - expected) <= tolerance,
+                        what + std::to_string(ours) + ", expected " + std::to_string(expected));
+          }
+        }
+      }
+    }
+  }
+}
+
+void means_of_the_first_and_samples_alone_are_those() {
+  std::mt19937_64 generator(19);
+  for (const int which : {1, 2, 4, 8, -4, -8}) {
+    for (const std::int64_t n_skips : {1, 2, 9, 40}) {
+      for (const std::int64_t begin : {0, 3}) {
+        if (begin >= n_skips) continue;
+        ImageInfo image;
+        image.n_skips = n_skips;
+        image.begin_skip = begin;
+        image.format.kind = which > 0 ? SampleKind::integer : SampleKind::floating;
+        image.format.n_bytes = std::abs(which);
+        image.format.scale = -0.5;
+        image.format.zero = 3;
+        if (which > 0) image.format.blank = 77;
+        const std::int64_t n_used = n_skips - begin;
+        const auto last = std::to_string(n_used);
+        const auto half = std::to_string((n_used + 1) / 2);
+        // Out of order; the same number twice by two names is one mean.
+        CompressSkips::Config config;
+        config.statistics = {"mean(" + last + ")"};
+        if (half != last) config.statistics.push_back("mean(" + half + ")");
+        if (half != "1") config.statistics.push_back("mean(1)");
+        config.statistics.push_back("sample(0)");
+        config.statistics.push_back("sample(-1)");
+        if (n_skips > 1) {
+          config.statistics.push_back("sample(" + std::to_string(n_skips - 1) + ")");
+          config.statistics.push_back("sample(-" + std::to_string(n_skips) + ")");
+        }
+        if (n_skips > 8) config.statistics.push_back("sample(5)");
+        std::vector<std::byte> samples;
+        std::vector<std::vector<double>> stored(50);
+        for (std::size_t p = 0; p < 50; ++p) {
+          for (std::int64_t s = 0; s < n_skips; ++s) {
+            const auto sample = static_cast<std::int64_t>(generator() % 64);
+            const bool missing = p % 3 == 1 && (p == 1 || generator() % 4 == 0);
+            stored[p].push_back(missing ? nan : static_cast<double>(sample));
+            if (which > 0) encode(missing ? std::int64_t{77} : sample, image.format, samples);
+            if (which < 0) encode(stored[p].back(), image.format, samples);
+          }
+        }
+        for (const std::int64_t per_call : {1, 7, 50}) {
+          const Result result = reduce(config, image, samples, per_call);
+          for (std::size_t s = 0; s < config.statistics.size(); ++s) {
+            const std::string& name = config.statistics[s];
+            const std::int64_t number = std::atoi(name.c_str() + name.find('(') + 1);
+            for (std::size_t p = 0; p < 50; ++p) {
+              double expected = nan;
+              if (name.starts_with("sample")) {
+                const std::int64_t at = number < 0 ? number + n_skips : number;
+                expected = -0.5 * stored[p][static_cast<std::size_t>(at)] + 3;
+              } else {
+                double sum = 0;
+                double count = 0;
+                for (std::int64_t i = 0; i < number; ++i) {
+                  const double sample = stored[p][static_cast<std::size_t>(begin + i)];
+                  if (std::isnan(sample)) continue;
+                  sum += sample;
+                  count += 1;
+                }
+                if (count > 0) expected = -0.5 * (sum / count) + 3;
+              }
+              check::that(same_bits(result.planes[s][p], expected),
+                          name + " of pixel " + std::to_string(p) + ", " +
+                              describe(image.format, "", n_skips));
             }
           }
         }
       }
     }
   }
+  // Eight lanes and then their sum: what is summed in another order is rounded otherwise.
+  ImageInfo image;
+  image.n_skips = 30;
+  image.format.kind = SampleKind::floating;
+  image.format.n_bytes = 8;
+  std::vector<std::byte> samples;
+  std::vector<double> values;
+  for (int i = 0; i < 30; ++i) {
+    values.push_back(std::sin(i) * std::pow(10.0, i % 9));
+    encode(values.back(), image.format, samples);
+  }
+  CompressSkips::Config config;
+  config.statistics = {"mean(5)", "mean(30)", "mean(13)", "mean(14)", "mean(16)"};
+  const Result result = reduce(config, image, samples, 1);
+  for (std::size_t s = 0; s < config.statistics.size(); ++s) {
+    const auto n = static_cast<std::size_t>(std::atoi(config.statistics[s].c_str() + 5));
+    double lanes[8] = {};
+    for (std::size_t i = 0; i < n; ++i) lanes[i % 8] += values[i];
+    const double sum = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+                       ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+    check::equal(result.planes[s][0], sum / static_cast<double>(n), config.statistics[s]);
+  }
+}
+
+void names_of_statistics_are_read_to_the_end() {
+  ImageInfo image;
+  image.n_skips = 5;
+  const auto begin = [&](const std::string& name) {
+    CompressSkips::Config config;
+    config.statistics = {name};
+    CompressSkips stage(config);
+    stage.begin(image);
+  };
+  for (const char* good : {"mean(1)", "mean(5)", "sample(4)", "sample(-5)", "quantile(0)",
+                           "quantile(1)", "quantile(5e-1)"}) {
+    begin(good);
+    check::that(CompressSkips::knows(good), good);
+  }
+  for (const char* bad : {"mean(6)",
+                          "sample(5)",
+                          "sample(-6)",
+                          "mean(",
+                          "mean()",
+                          "mean(2",
+                          "mean(2)x",
+                          "mean(2 )",
+                          "mean(2.5)",
+                          "mean(-1)",
+                          "sample(",
+                          "sample()",
+                          "sample(1",
+                          "sample(1.0)",
+                          "quantile(",
+                          "quantile()",
+                          "quantile(0.5",
+                          "quantile(nan)",
+                          "quantile(0.5)x",
+                          "quantile(-0.1)",
+                          "quantile(1.1)",
+                          "median()",
+                          "mean)",
+                          "",
+                          "(",
+                          "Mean"}) {
+    check::throws<ConfigError>([&] { begin(bad); }, "compress_skips.statistics: ");
+  }
+  check::that(!CompressSkips::knows("nanprod") && !CompressSkips::knows(""));
+  check::throws<ConfigError>([&] { begin("mean(6)"); }, "\"mean(6)\": there are 5 samples in use");
+  check::throws<ConfigError>([&] { begin("sample(5)"); }, "\"sample(5)\": there are 5 samples");
+
+  CompressSkips::Config config;
+  config.statistics = {"mean", "min"};
+  CompressSkips stage(config);
+  stage.require({"min", "count"});
+  const auto plan = stage.begin(image);
+  check::equal(plan.planes.size(), std::size_t{3});
+  check::equal(plan.planes[2].name, std::string("count"));
+  check::equal(stage.first_used_skip(), std::int64_t{0});
+  check::equal(stage.n_used_skips(), std::int64_t{5});
 }
 
 void a_scale_is_applied_last() {
@@ -849,18 +1167,22 @@ int main(int argc, char** argv) {
                 kernels::simd_level());
     return 0;
   }
-  integers_give_what_the_definitions_say();
-  a_scale_is_applied_last();
-  floats_give_what_the_definitions_say();
-  missing_samples_are_as_if_they_were_not_there();
+  names_of_statistics_are_read_to_the_end();
+  impossible_configs_are_refused_in_words();
+  planes_know_their_kind_and_unit();
   infinities_stay();
   the_largest_doubles_do_not_overflow();
-  only_the_skips_in_use_count();
   saturation_compares_what_the_samples_stand_for();
   clipping_leaves_out_the_outliers();
   strangers_get_values_and_may_not_exist();
-  impossible_configs_are_refused_in_words();
-  planes_know_their_kind_and_unit();
+  a_scale_is_applied_last();
+  missing_samples_are_as_if_they_were_not_there();
+  only_the_skips_in_use_count();
+  means_of_the_first_and_samples_alone_are_those();
+  a_zero_of_any_size_is_added_exactly();
+  every_statistic_follows_any_scale();
+  integers_give_what_the_definitions_say();
+  floats_give_what_the_definitions_say();
   every_simd_level_gives_the_same_bits(argv[0]);
   return check::failures();
 }
