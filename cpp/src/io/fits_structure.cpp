@@ -77,7 +77,8 @@ class Header {
     double value = 0;
     const auto [end, error] = std::from_chars(begin, text.data() + text.size(), value);
     const bool digits = text.find_first_not_of("+-0123456789.E") == std::string::npos;
-    if (card->is_string || text.empty() || !digits || error != std::errc() ||
+    const bool signs = text.starts_with("+-");
+    if (card->is_string || text.empty() || signs || !digits || error != std::errc() ||
         end != text.data() + text.size() || !std::isfinite(value)) {
       refuse(std::string(keyword) + " = " + shown(*card) + " is not a finite number");
     }
@@ -133,7 +134,7 @@ FitsCard parse_card(std::string_view raw, const std::string& place) {
   }
   std::size_t value_at = 10;
   if (const auto equals = raw.find('=', 9);
-      card.keyword == "HIERARCH" && equals != std::string_view::npos) {
+      card.keyword == "HIERARCH" && raw[8] == ' ' && equals != std::string_view::npos) {
     // The convention of ESO for long keywords. One that could be a keyword by itself stays hidden:
     // it must not take the place of such a card.
     const std::string_view name = trimmed(raw.substr(8, equals - 8));
