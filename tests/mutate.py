@@ -8,6 +8,9 @@ The build folder (CMake with Ninja, C++ tests and Python module; quickest to lin
 changed: a change is made in a copy, compiled with -O1, and linked before the library. Then the C++
 tests run, and, where these notice nothing, the Python tests, with a package of its own.
 
+What nothing has noticed so far is compiled once more with the address and undefined behaviour
+sanitizers, under which the C++ tests are run anyway.
+
 A change is left out that does not compile or that the compiler turns into the same object code, with
 -O1 or with the flags of the folder. The others survive, and are printed to be judged by a person:
 those that change nothing that counts, such as another first guess of a search, stand with their
@@ -43,6 +46,7 @@ SWAPS = [
     (r"^(\s+)\w[\w.\->\[\]]*\(.*\);$", r"\1;"),
     (r"^(\s+)[\w.\->\[\]]+ [+\-|&]?= .*;$", r"\1;"),
 ]  # fmt: skip
+SANITIZED = "-O1 -fsanitize=address,undefined -fno-sanitize-recover=all"
 SKIPPED = re.compile(
     r"^\s*(//|///|#|using |namespace |template|static_assert|constexpr|inline constexpr)"
 )
@@ -96,7 +100,7 @@ def run(command: str, folder: Path, timeout: float = 600, **environment: str) ->
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env=os.environ | environment,
-        preexec_fn=limit_memory,
+        preexec_fn=limit_memory if "ASAN_OPTIONS" not in environment else None,
     )
     complaint = child.stderr.read(1) if child.stderr else b""
     if complaint:
@@ -127,7 +131,7 @@ class Build:
     def __init__(self, folder: Path, programs: list[str], pytest: list[str]) -> None:
         self.folder = folder
         self.pytest = pytest
-        self.links = {name: self.link_command(name) for name in programs}
+        self.links = {program: self.link_command(program.split()[0]) for program in programs}
         if pytest:
             self.links["_core"] = self.link_command("_core")
         self.seconds: dict[str, float] = {}
@@ -148,15 +152,17 @@ class Build:
                 commands.append(re.sub(r" (-MD|-M[TF] \S+|-o \S+|-c \S+)", "", entry["command"]))
         return Source(path, commands)
 
-    def notices(self, objects: list[Path], folder: Path) -> str:
+    def notices(self, objects: list[Path], folder: Path, flags: str = "") -> str:
         """The first of the tests that fails, or an empty text."""
         for name, link in self.links.items():
+            if flags and name == "_core":
+                continue
             program = folder / (Path(re.search(r" -o (\S+)", link)[1]).name)
             link = re.sub(r" -o \S+", f" -o {program}", link)
             link = link.replace(" cpp/libskipstream.a", f" {' '.join(map(str, objects))} cpp/libskipstream.a")
             if name == "_core":
                 package = folder / "skipstream"
-                package.mkdir()
+                package.mkdir(exist_ok=True)
                 for path in (ROOT / "python/skipstream").iterdir():
                     (package / path.name).symlink_to(path)
                 link = link.replace(str(program), str(package / program.name))
@@ -165,12 +171,15 @@ class Build:
                     f"--basetemp={folder}/pytest {' '.join(self.pytest)}"
                 )
             else:
-                command = str(program)
-            if not run(link.split(" && ")[1], self.folder):
+                command = " ".join([str(program), *name.split()[1:]])
+            if not run(f"{link.split(' && ')[1]} {flags}", self.folder):
                 raise SystemExit(f"{name}: does not link")
             start = time.monotonic()
-            timeout = 5 * self.seconds.get(name, 60) + 5
-            if not run(command, ROOT, timeout, PYTHONPATH=str(folder), TMPDIR=str(folder)):
+            timeout = (20 if flags else 5) * self.seconds.get(name, 60) + 5
+            environment = {"PYTHONPATH": str(folder), "TMPDIR": str(folder)}
+            if flags:
+                environment["ASAN_OPTIONS"] = "hard_rss_limit_mb=4000:detect_leaks=0"
+            if not run(command, ROOT, timeout, **environment):
                 return name
             self.seconds.setdefault(name, time.monotonic() - start)
         return ""
@@ -183,7 +192,7 @@ def main() -> None:
     parser.add_argument("-j", type=int, default=2, help="changes tried at once")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--build", type=Path, required=True, help="folder of CMake, with Ninja")
-    parser.add_argument("--programs", nargs="*", default=[], help="C++ tests, the quickest first")
+    parser.add_argument("--programs", nargs="*", default=[], help="C++ tests, with arguments if any")
     parser.add_argument("--pytest", nargs="*", default=[], help="words for pytest")
     parser.add_argument("--lines", help="only changes of these lines, as 12 or 12-30")
     options = parser.parse_args()
@@ -228,6 +237,9 @@ def main() -> None:
                     return "noticed"
                 if source.compile("\n".join(lines) + "\n", folder, build.folder, "") == as_is[""]:
                     return "same code"
+                source.compile("\n".join(lines) + "\n", folder, build.folder, SANITIZED)
+                if build.notices(objects, folder, SANITIZED):
+                    return "noticed"
             pair = original.split("//")[0].strip(), changed.strip()
             if (path.as_posix(), *pair) in equivalent:
                 return "equivalent"
