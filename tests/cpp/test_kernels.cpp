@@ -24,6 +24,7 @@
 #include "skipstream/kernels/groups.hpp"
 #include "skipstream/kernels/location.hpp"
 #include "skipstream/kernels/skips.hpp"
+#include "skipstream/kernels/spline.hpp"
 #include "skipstream/kernels/threshold.hpp"
 
 namespace skipstream::kernels {
@@ -1166,6 +1167,49 @@ void the_lowest_peak_is_its_definition() {
   }
 }
 
+// ---- splines --------------------------------------------------------------------------------
+
+void a_spline_is_smooth_and_goes_through_its_points() {
+  const std::vector<double> x{-2, -1, 1, 1.5, 4, 5, 8};
+  const std::vector<double> y{1, 3, -2, 0, 0, 7, 2};
+  for (std::size_t n = 2; n <= x.size(); ++n) {
+    const std::span<const double> xs(x.data(), n);
+    const std::span<const double> ys(y.data(), n);
+    std::vector<double> curvatures(n, 77);
+    std::vector<double> work(n);
+    natural_spline(xs, ys, curvatures, work);
+    check::equal(curvatures.front(), 0.0);
+    check::equal(curvatures.back(), 0.0);
+    const auto slope = [&](std::size_t i) { return (y[i + 1] - y[i]) / (x[i + 1] - x[i]); };
+    for (std::size_t i = 1; i + 1 < n; ++i) {
+      // One slope on both sides of a point.
+      const double before = x[i] - x[i - 1];
+      const double behind = x[i + 1] - x[i];
+      const double left = slope(i - 1) + before * (curvatures[i - 1] + 2 * curvatures[i]) / 6;
+      const double right = slope(i) - behind * (2 * curvatures[i] + curvatures[i + 1]) / 6;
+      check::that(is_near(left, right, 1e-13), "slopes");
+    }
+    for (std::size_t start = 0; start + 1 < n; ++start) {
+      std::size_t here = start;
+      for (const double at : {-9.0, -2.0, 0.3, -1.5, 1.0, 8.0, 4.9, 1.2, 30.0, -1.0, 2.0}) {
+        std::size_t i = 0;
+        while (i + 2 < n && at >= x[i + 1]) ++i;
+        const double width = x[i + 1] - x[i];
+        const double a = curvatures[i];
+        const double b = curvatures[i + 1];
+        const double s = slope(i) - width * (2 * a + b) / 6;
+        const double t = std::clamp(at, x[i], x[i + 1]) - x[i];
+        double expected = y[i] + t * (s + t * (a / 2 + t * (b - a) / (6 * width)));
+        if (at < x[i]) expected += (at - x[i]) * s;
+        if (at > x[i + 1]) expected += (at - x[i + 1]) * (s + width * (a + b) / 2);
+        const double found = spline_at(xs, ys, curvatures, at, here);
+        check::that(is_near(found, expected, 1e-12), std::to_string(found));
+        check::equal(here, i, "the segment to begin with next time");
+      }
+    }
+  }
+}
+
 // ---- levels ---------------------------------------------------------------------------------
 
 void the_level_is_the_one_asked_for(const std::string& program) {
@@ -1199,6 +1243,7 @@ int main(int argc, char** argv) {
   a_fit_is_at_the_least_squares();
   a_fit_that_means_nothing_is_none();
   the_lowest_peak_is_its_definition();
+  a_spline_is_smooth_and_goes_through_its_points();
   samples_of_each_type_become_numbers();
   values_are_encoded_with_the_sum_of_their_words();
   quotients_are_rounded_once_or_refused();

@@ -17,6 +17,7 @@
 #include "skipstream/base/error.hpp"
 #include "skipstream/base/mask.hpp"
 #include "skipstream/kernels/location.hpp"
+#include "skipstream/kernels/spline.hpp"
 #include "skipstream/stages/calibrate.hpp"
 #include "skipstream/stages/correct_leach.hpp"
 #include "skipstream/stages/correct_polarity.hpp"
@@ -499,6 +500,59 @@ void a_gain_divides_values_and_its_square_variances() {
                              "the pixels are in electrons already");
 }
 
+void a_gain_may_be_fitted_to_the_active_pixels() {
+  Plane values;
+  for (int i = 0; i < 48; ++i) values.push_back(i);
+  values[21] = nan;
+  values[22] = std::numeric_limits<double>::infinity();
+  Pixels input = pixels(8, {values, Plane(48, 9.0)},
+                        {{"mean", "adu", PlaneKind::location}, {"var", "adu2", PlaneKind::spread}});
+  input.mask[10] = mask_bit::saturated;
+  input.mask[11] = mask_bit::bad_column;
+  input.mask[12] = mask_bit::missing_skips;
+  ImageInfo image = image_of(input);
+  image.prescan_rows = 1;
+  image.overscan_rows = 2;
+  image.prescan_cols = 2;
+  image.overscan_cols = 1;
+  const Plane active{12, 13, 14, 18, 19, 20, 26, 27, 28, 29, 30};
+  for (const std::int64_t rows_at_once : {1, 2, 6}) {
+    Calibrate stage({.gain = {std::string("fit")}});
+    Plane seen;
+    stage.use([&](std::span<const double> fitted) {
+      seen.assign(fitted.begin(), fitted.end());
+      return 4.0;
+    });
+    const Outcome outcome = push_through(stage, image, input, rows_at_once);
+    check::that(seen == active, "active and usable");
+    check::that(outcome.plan.barrier);
+    check::equal(outcome.plan.delay_rows, std::int64_t{0});
+    check::equal(outcome.plan.state_bytes, std::int64_t{8 * 3 * 5}, "of the active pixels");
+    check::equal(outcome.pixels.planes[0][9], 9 / 4.0);
+    check::equal(outcome.pixels.planes[1][9], 9 / 16.0);
+    check::equal(outcome.plan.planes[0].unit, std::string("electron"));
+    check::equal(outcome.findings.at(0).value, 4.0);
+  }
+  const auto begin = [&](bool with_function) {
+    Calibrate stage({.gain = {std::string("fit")}});
+    if (with_function) stage.use([](std::span<const double> /*pixels*/) { return 1.0; });
+    return stage.begin(image, input.infos).state_bytes;
+  };
+  check::throws<ConfigError>([&] { begin(false); }, "\"fit\" needs a function that fits");
+  image.overscan_rows = 9;
+  check::equal(begin(true), std::int64_t{0}, "more overscan than rows");
+  image.n_rows = 0;
+  check::equal(begin(true), std::int64_t{0});
+  image.n_rows = -1;
+  check::throws<ConfigError>([&] { begin(true); }, "\"fit\" needs the number of rows beforehand");
+  for (const double gain : {0.0, -1.0, nan, std::numeric_limits<double>::infinity()}) {
+    Calibrate stage({.gain = {std::string("fit")}});
+    stage.use([&](std::span<const double> /*pixels*/) { return gain; });
+    stage.begin(image_of(input), input.infos);
+    check::throws<Error>([&] { stage.settle(); }, "calibrate.gain: the fit gave ");
+  }
+}
+
 void a_pixel_far_below_its_first_sample_is_replaced() {
   const std::vector<PlaneInfo> infos{{"mean", "adu", PlaneKind::location},
                                      {"std", "adu", PlaneKind::spread},
@@ -590,17 +644,19 @@ Pixels slow_pedestal(const SubtractPedestal::Config& config, const ImageInfo& im
   std::vector<std::uint32_t> flags(n_rows * n_cols);
   if (config.axis != PedestalAxis::column) {
     const auto group = static_cast<std::size_t>(config.rebin_rows);
+    std::vector<std::optional<kernels::Location>> groups;
+    Plane times;
+    Plane levels;
+    const auto is_inside = [&](std::size_t c) {
+      const bool active = c >= static_cast<std::size_t>(image.prescan_cols) && c < first_overscan;
+      return (overscan ? c >= first_overscan : active) && !is_in(config.skip_columns, c);
+    };
     for (std::size_t begin = 0; begin < n_rows; begin += group) {
       const std::size_t end = std::min(begin + group, n_rows);
       Plane values;
       for (std::size_t i = begin * n_cols; i < end * n_cols; ++i) {
         const std::size_t c = i % n_cols;
-        const bool inside =
-            overscan ? c >= first_overscan
-                     : c >= static_cast<std::size_t>(image.prescan_cols) && c < first_overscan;
-        if (inside && !is_in(config.skip_columns, c) && usable(i)) {
-          values.push_back(input.planes[0][i]);
-        }
+        if (is_inside(c) && usable(i)) values.push_back(input.planes[0][i]);
       }
       const auto pedestal = slow_estimate(config, values);
       if (pedestal) {
@@ -608,7 +664,46 @@ Pixels slow_pedestal(const SubtractPedestal::Config& config, const ImageInfo& im
         sum_of_sigmas += pedestal->sigma;
         n_groups += 1;
       }
-      for (std::size_t i = begin * n_cols; i < end * n_cols; ++i) flags[i] |= subtract(i, pedestal);
+      groups.push_back(pedestal);
+      if (pedestal) {
+        times.push_back(static_cast<double>(begin + end - 1) / 2);
+        levels.push_back(pedestal->value);
+      }
+    }
+    double middle = 0;
+    double width = 0;
+    for (std::size_t c = 0; c < n_cols; ++c) {
+      if (!is_inside(c)) continue;
+      middle += static_cast<double>(c);
+      width += 1;
+    }
+    middle = width > 0 ? middle / width : 0;
+    double mean = 0;
+    for (const double level : levels) mean += level;
+    mean /= static_cast<double>(levels.size());
+    Plane curvatures(levels.size());
+    Plane work(levels.size());
+    if (levels.size() >= 4) kernels::natural_spline(times, levels, curvatures, work);
+    for (std::size_t i = 0; i < n_rows * n_cols; ++i) {
+      const std::size_t r = i / n_cols;
+      const auto c = static_cast<double>(i % n_cols);
+      auto pedestal = groups[r / group];
+      if (config.between_rows == BetweenRows::line && pedestal && r > 0 && groups[r - 1]) {
+        const double before = groups[r - 1]->value;
+        const double last = std::max(1.0, static_cast<double>(n_cols) - 1);
+        pedestal->value = before + (pedestal->value - before) * (c / last);
+      }
+      if (config.between_rows == BetweenRows::spline) {
+        std::size_t segment = 0;
+        const double time = static_cast<double>(r) + (c - middle) / static_cast<double>(n_cols);
+        pedestal.reset();
+        if (levels.size() >= 4) {
+          pedestal = {kernels::spline_at(times, levels, curvatures, time, segment), 0};
+        } else if (!levels.empty()) {
+          pedestal = {mean, 0};
+        }
+      }
+      flags[i] |= subtract(i, pedestal);
     }
   }
   if (config.axis != PedestalAxis::row) {
@@ -675,9 +770,10 @@ void agrees(const SubtractPedestal::Config& config, const Pixels& input, const I
     check::equal(outcome.findings[i].value, findings[i], what);
     check::equal(outcome.findings[i].unit, std::string("adu"));
   }
-  check::equal(outcome.plan.barrier, config.axis != PedestalAxis::row);
-  check::equal(outcome.plan.delay_rows,
-               config.axis == PedestalAxis::row ? config.rebin_rows - 1 : std::int64_t{0});
+  const bool barrier =
+      config.axis != PedestalAxis::row || config.between_rows == BetweenRows::spline;
+  check::equal(outcome.plan.barrier, barrier);
+  check::equal(outcome.plan.delay_rows, barrier ? std::int64_t{0} : config.rebin_rows - 1);
 }
 
 void a_pedestal_is_its_definition() {
@@ -720,6 +816,46 @@ void a_pedestal_is_its_definition() {
       }
     }
   }
+}
+
+void a_pedestal_may_go_from_row_to_row() {
+  for (const auto& [n_rows, n_cols] :
+       {std::pair{1, 1}, {1, 9}, {2, 2}, {3, 6}, {4, 6}, {5, 5}, {7, 13}, {40, 12}}) {
+    const Pixels input = image_with_levels(n_rows, n_cols);
+    for (const std::int64_t overscan : {0, 3}) {
+      if (overscan >= n_cols) continue;
+      ImageInfo image = image_of(input);
+      image.overscan_cols = overscan;
+      SubtractPedestal::Config config;
+      config.between_rows = BetweenRows::line;
+      agrees(config, input, image);
+      config.between_rows = BetweenRows::spline;
+      for (const std::int64_t rebin_rows : {1, 2, 3, 50}) {
+        config.rebin_rows = rebin_rows;
+        agrees(config, input, image);
+      }
+      config.skip_columns = {{{n_cols - 2, n_cols - 1}}};
+      config.rebin_rows = 1;
+      agrees(config, input, image);
+    }
+  }
+  ImageInfo image;
+  image.n_cols = 6;
+  image.n_rows = 10;
+  const std::vector<PlaneInfo> infos{{"mean", "adu", PlaneKind::location}};
+  SubtractPedestal::Config config;
+  config.between_rows = BetweenRows::spline;
+  const auto begin = [&] { return SubtractPedestal(config).begin(image, infos).state_bytes; };
+  check::equal(begin(), std::int64_t{6 + 2 * 8 * 10 + 6 * (8 + 4) + 8 * 6 + 3 * 8 * 11});
+  config.axis = PedestalAxis::both;
+  check::throws<ConfigError>([&] { begin(); }, "line and spline need axis = \"row\"");
+  config.axis = PedestalAxis::row;
+  image.n_rows = -1;
+  check::throws<ConfigError>([&] { begin(); }, "spline needs the number of rows beforehand");
+  config.between_rows = BetweenRows::line;
+  check::equal(begin(), std::int64_t{6 + 2 * 8 * 6 + 8 * 6});
+  config.rebin_rows = 2;
+  check::throws<ConfigError>([&] { begin(); }, "line needs rebin_rows = 1");
 }
 
 void what_is_just_n_sigma_away_takes_part() {
@@ -792,8 +928,10 @@ int main() {
   a_baseline_is_that_of_the_same_sample();
   masks_are_those_rows_and_columns();
   a_gain_divides_values_and_its_square_variances();
+  a_gain_may_be_fitted_to_the_active_pixels();
   a_pixel_far_below_its_first_sample_is_replaced();
   a_pedestal_is_its_definition();
+  a_pedestal_may_go_from_row_to_row();
   what_is_just_n_sigma_away_takes_part();
   a_pedestal_plans_what_it_holds();
   return check::failures();
