@@ -21,8 +21,15 @@
 #include "skipstream/stages/calibrate.hpp"
 #include "skipstream/stages/correct_leach.hpp"
 #include "skipstream/stages/correct_polarity.hpp"
+#include "skipstream/stages/mask_bleeding.hpp"
 #include "skipstream/stages/mask_columns.hpp"
+#include "skipstream/stages/mask_crowded.hpp"
+#include "skipstream/stages/mask_edges.hpp"
+#include "skipstream/stages/mask_halo.hpp"
+#include "skipstream/stages/mask_hot.hpp"
+#include "skipstream/stages/mask_noisy_rows.hpp"
 #include "skipstream/stages/mask_rows.hpp"
+#include "skipstream/stages/mask_serial_hits.hpp"
 #include "skipstream/stages/replace_saturated.hpp"
 #include "skipstream/stages/subtract_baseline.hpp"
 #include "skipstream/stages/subtract_pedestal.hpp"
@@ -573,6 +580,299 @@ void a_pixel_far_below_its_first_sample_is_replaced() {
   }
 }
 
+// ---- stages that flag -----------------------------------------------------------------------
+
+/// Charges 0 to 3, some bright pixels, missing and masked ones.
+Pixels image_with_hits(std::int64_t n_rows, std::int64_t n_cols, unsigned seed) {
+  std::mt19937 random(seed);
+  Plane values;
+  std::vector<std::uint32_t> mask;
+  for (std::int64_t i = 0; i < n_rows * n_cols; ++i) {
+    const auto word = random();
+    values.push_back(word % 31 == 0  ? 9.0
+                     : word % 4 == 0 ? static_cast<double>(word / 4 % 4)
+                                     : 0.0);
+    if (word % 29 == 1) values.back() = nan;
+    mask.push_back(word % 23 == 0 ? mask_bit::bad_column : word % 13 == 0 ? mask_bit::cluster : 0);
+  }
+  Pixels made = pixels(n_cols, {values, values});
+  made.mask = mask;
+  return made;
+}
+
+/// A stage must add just those bits of `bit` that `is_flagged(row, column)` tells, and leave the
+/// values; `usable(row, column)` tells what it may look at.
+template <class Stage, class IsFlagged>
+Outcome flags(const typename Stage::Config& config, const Pixels& input, const ImageInfo& image,
+              std::uint32_t bit, const std::string& what, IsFlagged is_flagged) {
+  const Outcome outcome = outcome_of<Stage>(config, input, image);
+  auto expected = input.mask;
+  for (std::int64_t r = 0; r < input.n_rows; ++r) {
+    for (std::int64_t c = 0; c < input.n_cols; ++c) {
+      if (is_flagged(r, c)) expected[static_cast<std::size_t>(r * input.n_cols + c)] |= bit;
+    }
+  }
+  check::that(outcome.pixels.mask == expected, what);
+  for (const std::size_t p : {0, 1}) {
+    check::that(same(outcome.pixels.planes[p], input.planes[p]), "values stay");
+  }
+  return outcome;
+}
+
+void flags_are_those_of_slow_definitions() {
+  for (const auto& [n_rows, n_cols] :
+       {std::pair<std::int64_t, std::int64_t>{1, 1}, {1, 12}, {9, 1}, {2, 3}, {7, 9}, {16, 21}}) {
+    const Pixels input =
+        image_with_hits(n_rows, n_cols, static_cast<unsigned>(n_rows + 7 * n_cols));
+    const std::string size = std::to_string(n_rows) + " x " + std::to_string(n_cols);
+    const auto value = [&, cols = n_cols](std::int64_t r, std::int64_t c) {
+      const auto i = static_cast<std::size_t>(r * cols + c);
+      return (input.mask[i] & unusable_bits) != 0 ? nan : input.planes[0][i];
+    };
+    const auto any_pixel = [rows = n_rows, cols = n_cols](auto&& test) {
+      for (std::int64_t r = 0; r < rows; ++r) {
+        for (std::int64_t c = 0; c < cols; ++c) {
+          if (test(r, c)) return true;
+        }
+      }
+      return false;
+    };
+    ImageInfo image = image_of(input);
+
+    for (const auto& [columns, rows] : {std::pair{0, 0}, {1, 0}, {0, 1}, {3, 2}, {50, 50}}) {
+      const Outcome outcome = flags<MaskBleeding>(
+          {.threshold = 9, .columns = columns, .rows = rows}, input, image, mask_bit::bleed,
+          "bleeding of " + size, [&, cs = columns, rs = rows](std::int64_t r, std::int64_t c) {
+            return any_pixel([&](std::int64_t y, std::int64_t x) {
+              const bool behind_in_row = y == r && x < c && c - x <= cs;
+              const bool behind_in_column = x == c && y < r && r - y <= rs;
+              return value(y, x) >= 9 && (behind_in_row || behind_in_column);
+            });
+          });
+      check::equal(outcome.plan.state_bytes, 8 * n_cols);
+      check::equal(outcome.plan.delay_rows, std::int64_t{0});
+      check::that(!outcome.plan.barrier);
+    }
+
+    for (const auto shape : {HaloShape::circle, HaloShape::box}) {
+      for (const std::int64_t radius : {1, 2, 5}) {
+        for (const bool of_clusters : {false, true}) {
+          MaskHalo::Config config;
+          if (!of_clusters) config.threshold = 9;
+          config.shape = shape;
+          config.radius = radius;
+          Pixels labelled = input;
+          if (of_clusters) labelled.infos[1].name = "label";
+          const Outcome outcome = flags<MaskHalo>(
+              config, labelled, image, mask_bit::halo, "halo of " + size,
+              [&](std::int64_t r, std::int64_t c) {
+                return any_pixel([&](std::int64_t y, std::int64_t x) {
+                  const auto i = static_cast<std::size_t>(y * image.n_cols + x);
+                  const bool bright =
+                      of_clusters ? (input.mask[i] & mask_bit::cluster) != 0 : value(y, x) >= 9;
+                  const std::int64_t dy = y - r;
+                  const std::int64_t dx = x - c;
+                  return bright && (shape == HaloShape::circle
+                                        ? dy * dy + dx * dx <= radius * radius
+                                        : std::max(std::abs(dy), std::abs(dx)) <= radius);
+                });
+              });
+          check::equal(outcome.plan.delay_rows, radius);
+          check::that(!outcome.plan.barrier);
+          const std::int64_t held = (radius + 1) * n_cols * (4 + 2 * 8);
+          check::equal(outcome.plan.state_bytes, held + (radius + 1) * (n_cols / 2 + 1) * 8);
+        }
+      }
+    }
+
+    for (const std::int64_t radius : {1, 3}) {
+      for (const std::int64_t min_hits : {1, 2, 6}) {
+        for (const bool has_below : {false, true}) {
+          MaskCrowded::Config config;
+          config.threshold = 1;
+          if (has_below) config.below = 3;
+          config.radius = radius;
+          config.min_hits = min_hits;
+          const auto is_hit = [&](std::int64_t r, std::int64_t c) {
+            return value(r, c) >= 1 && !(has_below && value(r, c) >= 3);
+          };
+          const auto is_near_by = [&](std::int64_t dy, std::int64_t dx) {
+            return dy * dy + dx * dx <= radius * radius;
+          };
+          const Outcome outcome =
+              flags<MaskCrowded>(config, input, image, mask_bit::crowded, "crowd of " + size,
+                                 [&](std::int64_t r, std::int64_t c) {
+                                   return any_pixel([&](std::int64_t y, std::int64_t x) {
+                                     if (!is_hit(y, x) || !is_near_by(y - r, x - c)) return false;
+                                     std::int64_t n = 0;
+                                     any_pixel([&](std::int64_t b, std::int64_t a) {
+                                       n += is_hit(b, a) && is_near_by(b - y, a - x) ? 1 : 0;
+                                       return false;
+                                     });
+                                     return n >= min_hits;
+                                   });
+                                 });
+          check::equal(outcome.plan.delay_rows, 2 * radius);
+          check::equal(outcome.plan.state_bytes,
+                       (2 * radius + 1) * (n_cols * (4 + 2 * 8) + 8 * (n_cols + 1)));
+        }
+      }
+    }
+
+    for (const std::int64_t window : {2, 5}) {
+      for (const std::int64_t min_hits : {1, 2, 3}) {
+        for (const std::int64_t max_beside : {0, 1, 2}) {
+          const MaskSerialHits::Config config{.threshold = 1,
+                                              .window = window,
+                                              .min_hits = min_hits,
+                                              .max_beside = max_beside,
+                                              .windows_beside = min_hits - 1};
+          const auto hits = [&](std::int64_t r, std::int64_t begin) {
+            std::int64_t n = 0;
+            if (r < 0 || r >= image.n_rows) return n;
+            const std::int64_t end = std::min(begin + window, image.n_cols);
+            for (auto c = begin; c < end; ++c) n += value(r, c) >= 1 ? 1 : 0;
+            return n;
+          };
+          const std::int64_t beside = (min_hits - 1) * window;
+          const Outcome outcome = flags<MaskSerialHits>(
+              config, input, image, mask_bit::serial_hit, "serial hits of " + size,
+              [&](std::int64_t r, std::int64_t c) {
+                for (std::int64_t x = 0; x < image.n_cols; ++x) {
+                  if (!(value(r, x) >= 1) || hits(r, x) < min_hits) continue;
+                  if (hits(r - 1, x) > max_beside || hits(r + 1, x) > max_beside) continue;
+                  const std::int64_t end = std::min(x + window, image.n_cols) + beside;
+                  if (c >= x - beside && c < end) return true;
+                }
+                return false;
+              });
+          check::equal(outcome.plan.delay_rows, std::int64_t{1});
+          check::equal(outcome.plan.state_bytes, 2 * n_cols * (4 + 2 * 8) + 3 * 8 * (n_cols + 1));
+        }
+      }
+    }
+
+    // The others look at active pixels only.
+    for (const auto& [prescan, overscan] : {std::pair<std::int64_t, std::int64_t>{0, 0}, {1, 2}}) {
+      if (prescan + overscan > std::min(n_rows, n_cols)) continue;
+      image.prescan_cols = image.prescan_rows = prescan;
+      image.overscan_cols = image.overscan_rows = overscan;
+      const std::int64_t end_row = n_rows - overscan;
+      const std::int64_t end_col = n_cols - overscan;
+      for (const auto& [rows, columns] : {std::pair{0, 0}, {1, 0}, {0, 2}, {2, 1}, {50, 1}}) {
+        const Outcome outcome = flags<MaskEdges>(
+            {.rows = rows, .columns = columns}, input, image, mask_bit::edge, "edges of " + size,
+            [&, rs = rows, cs = columns, first = prescan](std::int64_t r, std::int64_t c) {
+              const auto is_between = [](std::int64_t x, std::int64_t low, std::int64_t high) {
+                return x >= low && x < high;
+              };
+              const bool near_row =
+                  is_between(r, first, first + rs) || is_between(r, end_row - rs, end_row);
+              const bool near_column =
+                  is_between(c, first, first + cs) || is_between(c, end_col - cs, end_col);
+              return is_between(c, first, end_col) && (near_row || near_column);
+            });
+        check_stateless(outcome.plan, input.infos);
+      }
+
+      const auto active_of_row = [&, first = prescan](std::int64_t r) {
+        Plane found;
+        for (auto c = first; c < end_col; ++c) {
+          if (!std::isnan(value(r, c))) found.push_back(value(r, c));
+        }
+        return found;
+      };
+      for (const double max_noise : {0.0, 0.5, 1.4826}) {
+        for (const double max_outside : {0.0, 0.25, 1.0}) {
+          MaskNoisyRows::Config config;
+          if (max_noise > 0) config.max_noise = max_noise;
+          config.window = 2;
+          config.max_outside = max_outside;
+          if (max_noise == 0 && max_outside == 1) continue;
+          double n_noisy = 0;
+          const Outcome outcome = flags<MaskNoisyRows>(
+              config, input, image, mask_bit::noisy_row, "noisy rows of " + size,
+              [&](std::int64_t r, std::int64_t c) {
+                Plane row = active_of_row(r);
+                if (row.empty()) return false;
+                Plane work(row.size());
+                const auto location = kernels::median_and_mad(row, work);
+                const auto n_outside = std::count_if(row.begin(), row.end(), [&](double x) {
+                  return std::abs(x - location.value) > 2;
+                });
+                const bool is_noisy =
+                    (max_noise > 0 && location.sigma > max_noise) ||
+                    static_cast<double>(n_outside) > max_outside * static_cast<double>(row.size());
+                n_noisy += is_noisy && c == 0 ? 1 : 0;
+                return is_noisy;
+              });
+          check::equal(outcome.findings.at(0).value, n_noisy);
+          check::equal(outcome.plan.state_bytes, 16 * n_cols);
+        }
+      }
+
+      for (const double fraction : {0.1, 0.25, 1.0}) {
+        for (const double row_fraction : {0.2, 0.5, 1.0}) {
+          for (const bool has_below : {false, true}) {
+            MaskHot::Config config;
+            config.threshold = 2;
+            if (has_below) config.below = 9;
+            config.column_fraction = fraction;
+            config.row_fraction = row_fraction;
+            const auto is_hot = [&](double x) { return x >= 2 && !(has_below && x >= 9); };
+            const auto part_is_hot = [&](const Plane& of, double limit) {
+              const auto n = std::count_if(of.begin(), of.end(), is_hot);
+              return static_cast<double>(n) > limit * static_cast<double>(of.size());
+            };
+            const auto is_bad_row = [&, first = prescan](std::int64_t r) {
+              return r >= first && r < end_row && row_fraction < 1 &&
+                     part_is_hot(active_of_row(r), row_fraction);
+            };
+            const auto is_bad_column = [&, first = prescan](std::int64_t c) {
+              Plane column;
+              for (auto r = first; r < end_row; ++r) {
+                if (!std::isnan(value(r, c))) column.push_back(value(r, c));
+              }
+              return c >= first && c < end_col && fraction < 1 && part_is_hot(column, fraction);
+            };
+            Pixels rows_flagged = input;
+            double n_rows_hot = 0;
+            double n_columns_hot = 0;
+            for (std::int64_t r = 0; r < n_rows; ++r) n_rows_hot += is_bad_row(r) ? 1 : 0;
+            for (std::int64_t c = 0; c < n_cols; ++c) n_columns_hot += is_bad_column(c) ? 1 : 0;
+            const Outcome outcome = outcome_of<MaskHot>(config, input, image);
+            auto expected = input.mask;
+            for (std::int64_t i = 0; i < n_rows * n_cols; ++i) {
+              auto& bits = expected[static_cast<std::size_t>(i)];
+              if (is_bad_row(i / n_cols)) bits |= mask_bit::bad_row;
+              if (is_bad_column(i % n_cols)) bits |= mask_bit::bad_column;
+            }
+            check::that(outcome.pixels.mask == expected, "hot lines of " + size);
+            check::equal(outcome.findings.at(0).value, n_columns_hot);
+            check::equal(outcome.findings.at(1).value, n_rows_hot);
+            check::equal(outcome.plan.barrier, fraction < 1);
+            check::equal(outcome.plan.state_bytes, 16 * n_cols);
+          }
+        }
+      }
+    }
+  }
+
+  const Pixels input = image_with_hits(3, 4, 1);
+  ImageInfo image = image_of(input);
+  check::throws<ConfigError>([&] { MaskHalo({}).begin(image, input.infos); },
+                             "mask_halo.threshold: give a number, or put find_clusters");
+  check::throws<ConfigError>([&] { MaskNoisyRows({}).begin(image, input.infos); },
+                             "mask_noisy_rows: flags nothing; give max_noise or max_outside");
+  image.n_rows = -1;
+  check::throws<ConfigError>([&] { MaskEdges({}).begin(image, input.infos); },
+                             "mask_edges.rows: needs the number of rows beforehand");
+  MaskEdges({.rows = 0}).begin(image, input.infos);
+  image.n_cols = std::int64_t{1} << 31;
+  check::throws<ConfigError>([&] { MaskHalo({.threshold = 1}).begin(image, input.infos); },
+                             "mask_halo: at most 2147483647 columns; got 2147483648");
+}
+
 // ---- subtract_pedestal ----------------------------------------------------------------------
 
 bool is_in(const IndexRanges& ranges, std::size_t index) {
@@ -930,6 +1230,7 @@ int main() {
   a_gain_divides_values_and_its_square_variances();
   a_gain_may_be_fitted_to_the_active_pixels();
   a_pixel_far_below_its_first_sample_is_replaced();
+  flags_are_those_of_slow_definitions();
   a_pedestal_is_its_definition();
   a_pedestal_may_go_from_row_to_row();
   what_is_just_n_sigma_away_takes_part();

@@ -27,7 +27,6 @@ StagePlan MaskCrowded::begin(const ImageInfo& image, const std::vector<PlaneInfo
 
 void MaskCrowded::push(PixelChunk& chunk, StageOutput& output) {
   for (std::int64_t r = 0; r < chunk.n_rows; ++r) {
-    if (held_.is_full()) held_.send_first(output);
     held_.append(chunk, r);
     const std::int64_t row = held_.end() - 1;
     auto& sums = sums_[static_cast<std::size_t>(row) % sums_.size()];
@@ -40,6 +39,7 @@ void MaskCrowded::push(PixelChunk& chunk, StageOutput& output) {
       sums[i + 1] = sums[i] + (is_hit ? 1 : 0);
     }
     if (row >= config_.radius) judge(row - config_.radius);
+    if (held_.is_full()) held_.send_first(output);
   }
 }
 

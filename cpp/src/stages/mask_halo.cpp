@@ -66,7 +66,6 @@ void MaskHalo::flag(std::uint32_t* mask, const std::vector<Run>& runs, std::int6
 
 void MaskHalo::push(PixelChunk& chunk, StageOutput& output) {
   for (std::int64_t r = 0; r < chunk.n_rows; ++r) {
-    if (held_.is_full()) held_.send_first(output);
     held_.append(chunk, r);
     const std::int64_t row = held_.end() - 1;
     const auto runs_of = [this](std::int64_t of) -> std::vector<Run>& {
@@ -78,6 +77,7 @@ void MaskHalo::push(PixelChunk& chunk, StageOutput& output) {
       flag(held_.mask(row), runs_of(other), row - other);
       flag(held_.mask(other), runs_of(row), row - other);
     }
+    if (held_.is_full()) held_.send_first(output);
   }
 }
 

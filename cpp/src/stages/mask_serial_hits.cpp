@@ -21,7 +21,6 @@ StagePlan MaskSerialHits::begin(const ImageInfo& image, const std::vector<PlaneI
 
 void MaskSerialHits::push(PixelChunk& chunk, StageOutput& output) {
   for (std::int64_t r = 0; r < chunk.n_rows; ++r) {
-    if (held_.is_full()) held_.send_first(output);
     held_.append(chunk, r);
     const std::int64_t row = held_.end() - 1;
     auto& sums = sums_of(row);
@@ -33,6 +32,7 @@ void MaskSerialHits::push(PixelChunk& chunk, StageOutput& output) {
       sums[i + 1] = sums[i] + (is_hit ? 1 : 0);
     }
     if (row > 0) judge(row - 1);
+    if (held_.is_full()) held_.send_first(output);
   }
 }
 
