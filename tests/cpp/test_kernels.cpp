@@ -12,6 +12,7 @@
 #include <numeric>
 #include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -23,6 +24,7 @@
 #include "skipstream/kernels/encode.hpp"
 #include "skipstream/kernels/groups.hpp"
 #include "skipstream/kernels/location.hpp"
+#include "skipstream/kernels/rice.hpp"
 #include "skipstream/kernels/skips.hpp"
 #include "skipstream/kernels/spline.hpp"
 #include "skipstream/kernels/threshold.hpp"
@@ -1210,6 +1212,33 @@ void a_spline_is_smooth_and_goes_through_its_points() {
   }
 }
 
+// ---- Rice tiles -----------------------------------------------------------------------------
+
+template <class Sample>
+std::int64_t decoded(std::vector<std::uint8_t> tile, std::int64_t n) {
+  const auto n_bytes = static_cast<std::int64_t>(tile.size());
+  tile.resize(tile.size() + static_cast<std::size_t>(rice_margin));
+  std::vector<Sample> samples(static_cast<std::size_t>(n));
+  RiceState state;
+  return rice_decode(std::as_bytes(std::span(tile)).data(), n_bytes, true, 32, state,
+                     samples.data(), n);
+}
+
+void what_is_no_tile_is_told_by_minus_one() {
+  // The first sample, then a code that says: all the same, three samples of three bits, ...
+  check::equal(decoded<std::uint8_t>({7, 0}, 32), std::int64_t{32});
+  check::equal(decoded<std::uint8_t>({7, 0}, 64), std::int64_t{64});
+  check::equal(decoded<std::uint8_t>({7, 0}, 65), std::int64_t{-1}, "the third code is cut off");
+  check::equal(decoded<std::uint8_t>({7}, 32), std::int64_t{-1}, "no code");
+  check::equal(decoded<std::uint8_t>({}, 1), std::int64_t{-1}, "no sample");
+  check::equal(decoded<std::uint8_t>({7, 0x20, 0, 0, 0}, 1), std::int64_t{-1}, "zeros to the end");
+  check::equal(decoded<std::uint8_t>({7, 0x20, 0, 0, 0}, 32), std::int64_t{-1}, "zeros");
+  check::equal(decoded<std::int16_t>({0, 7, 0x10, 0, 0, 0}, 8), std::int64_t{-1}, "zeros");
+  check::equal(decoded<std::int32_t>({0, 0, 0, 7, 0xd0, 0}, 1), std::int64_t{-1}, "raw, cut off");
+  check::equal(decoded<std::int32_t>({0, 0, 0, 7, 0xd8, 0, 0, 0, 0, 0, 0}, 1), std::int64_t{-1},
+               "26 low bits");
+}
+
 // ---- levels ---------------------------------------------------------------------------------
 
 void the_level_is_the_one_asked_for(const std::string& program) {
@@ -1244,6 +1273,7 @@ int main(int argc, char** argv) {
   a_fit_that_means_nothing_is_none();
   the_lowest_peak_is_its_definition();
   a_spline_is_smooth_and_goes_through_its_points();
+  what_is_no_tile_is_told_by_minus_one();
   samples_of_each_type_become_numbers();
   values_are_encoded_with_the_sum_of_their_words();
   quotients_are_rounded_once_or_refused();
