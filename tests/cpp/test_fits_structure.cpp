@@ -176,6 +176,8 @@ void logicals_and_strings_follow_their_grammar() {
     check::equal(scan(image({card("EXTNAME", text)}))[0].name, std::string(value), text);
   }
   check::equal(scan(image())[0].name, std::string());
+  refused(image({card("EXTNAME", "'" + std::string(68, 'x') + "'"), raw_card("'")}),
+          "raw.fits[0]: card 7: keyword \"'\" has a character other than");
   card_is_refused("EXTNAME", "A", "EXTNAME = A is not a string");
   card_is_refused("EXTNAME", "", "EXTNAME = (nothing) is not a string");
   card_is_refused("EXTNAME", "'", "card 6: EXTNAME: the string has no closing quote");

@@ -1224,6 +1224,54 @@ std::int64_t decoded(std::vector<std::uint8_t> tile, std::int64_t n) {
                      samples.data(), n);
 }
 
+/// A first sample of 5, then two blocks whose samples all have `zeros` zeros before their one, and
+/// their number as low bits.
+template <class Sample>
+void decodes_runs(int split, int zeros) {
+  constexpr int width = 8 * static_cast<int>(sizeof(Sample));
+  constexpr int split_bits = width == 8 ? 3 : width == 16 ? 4 : 5;
+  constexpr std::int64_t n = 64;
+  std::vector<bool> bits;
+  const auto put_bits = [&](std::uint64_t value, int n_bits) {
+    for (int i = n_bits - 1; i >= 0; --i) bits.push_back((value >> i & 1) != 0);
+  };
+  put_bits(5, width);
+  std::vector<Sample> expected;
+  std::uint32_t last = 5;
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (i % 32 == 0) put_bits(static_cast<std::uint64_t>(split) + 1, split_bits);
+    const std::uint32_t low = static_cast<std::uint32_t>(i * 2654435761) & ((1U << split) - 1);
+    bits.insert(bits.end(), static_cast<std::size_t>(zeros), false);
+    bits.push_back(true);
+    put_bits(low, split);
+    const std::uint32_t mapped = static_cast<std::uint32_t>(zeros) << split | low;
+    last += mapped % 2 == 0 ? mapped / 2 : ~(mapped / 2);
+    expected.push_back(static_cast<Sample>(last));
+  }
+  std::vector<std::uint8_t> tile((bits.size() + 7) / 8 + static_cast<std::size_t>(rice_margin));
+  for (std::size_t i = 0; i < bits.size(); ++i) {
+    if (bits[i]) tile[i / 8] = static_cast<std::uint8_t>(tile[i / 8] | 0x80 >> i % 8);
+  }
+  const auto n_bytes = static_cast<std::int64_t>((bits.size() + 7) / 8);
+  std::vector<Sample> samples(n);
+  RiceState state;
+  const auto window = std::as_bytes(std::span(tile));
+  const std::string what = std::to_string(width) + " bits, split " + std::to_string(split) +
+                           ", zeros " + std::to_string(zeros);
+  check::equal(rice_decode(window.data(), n_bytes, true, 32, state, samples.data(), n), n, what);
+  check::that(samples == expected, what);
+}
+
+void runs_of_zeros_of_any_length_are_read() {
+  for (int split = 0; split < 25; ++split) {
+    for (int zeros = 0; zeros < 130; zeros += zeros < 62 ? 1 : 13) {
+      if (split < 6) decodes_runs<std::uint8_t>(split, zeros);
+      if (split < 14) decodes_runs<std::int16_t>(split, zeros);
+      decodes_runs<std::int32_t>(split, zeros);
+    }
+  }
+}
+
 void what_is_no_tile_is_told_by_minus_one() {
   // The first sample, then a code that says: all the same, three samples of three bits, ...
   check::equal(decoded<std::uint8_t>({7, 0}, 32), std::int64_t{32});
@@ -1274,6 +1322,7 @@ int main(int argc, char** argv) {
   the_lowest_peak_is_its_definition();
   a_spline_is_smooth_and_goes_through_its_points();
   what_is_no_tile_is_told_by_minus_one();
+  runs_of_zeros_of_any_length_are_read();
   samples_of_each_type_become_numbers();
   values_are_encoded_with_the_sum_of_their_words();
   quotients_are_rounded_once_or_refused();
