@@ -787,7 +787,11 @@ struct RunsOfRow {
 
 void marks_and_runs_are_those_of_the_pixels() {
   std::mt19937_64 random(6);
-  for (const auto& level : levels()) {
+  auto all = levels();
+  all.push_back({chosen_level(), "chosen", skip_kernels(), group_kernels(), kernels::encode_float32,
+                 kernels::encode_float64, kernels::encode_whole, kernels::encode_int32,
+                 kernels::mark_above, kernels::find_runs, kernels::find_touching});
+  for (const auto& level : all) {
     for (const std::int64_t n : {1, 2, 63, 64, 65, 127, 128, 129, 192, 200, 300}) {
       for (const unsigned density : {1U, 2U, 5U, 1000U}) {
         const auto size = static_cast<std::size_t>(n);
