@@ -281,6 +281,8 @@ void the_end_is_the_end() {
   check::equal(two[0].data_offset, std::int64_t{5760});
   check::equal(two[0].cards.size(), std::size_t{36});
   check::equal(two[0].raw_cards.size(), std::size_t{36});
+  check::equal(scan(empty_primary(Cards(33, card("GAIN", "5"))))[0].data_offset, std::int64_t{5760},
+               "the last block of the file is one of its header");
   const auto three = scan(image(Cards(70, card("GAIN", "5"))));
   check::equal(three[0].data_offset, std::int64_t{3 * 2880});
   check::equal(three[0].cards.size(), std::size_t{75});
