@@ -11,10 +11,10 @@ tests run, and, where these notice nothing, the Python tests, with a package of 
 What nothing has noticed so far is compiled once more with the address and undefined behaviour
 sanitizers, under which the C++ tests are run anyway.
 
-A change is left out that does not compile or that the compiler turns into the same object code, with
--O1 or with the flags of the folder. The others survive, and are printed to be judged by a person:
-those that change nothing that counts, such as another first guess of a search, stand with their
-reason in ``equivalent_changes.txt``.
+A change is left out that does not compile or that the compiler turns into the same object code,
+with -O1 or with the flags of the folder. The others survive, and are printed to be judged by a
+person: those that change nothing that counts, such as another first guess of a search, stand with
+their reason in ``equivalent_changes.txt``.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,7 +81,9 @@ def equivalent_changes() -> set[tuple[str, str, str]]:
         if not paragraph.strip():
             continue
         source, *rest = [line for line in paragraph.splitlines() if not line.startswith("#")]
-        found |= {(source, a.strip(), b.strip()) for a, b in zip(rest[::2], rest[1::2], strict=True)}
+        found |= {
+            (source, a.strip(), b.strip()) for a, b in zip(rest[::2], rest[1::2], strict=True)
+        }
     return found
 
 
@@ -143,13 +146,16 @@ class Build:
 
     def link_command(self, target: str) -> str:
         lines = self.ask_ninja("commands", target).splitlines()
-        return next(line for line in reversed(lines) if " -o " in line and "libskipstream.a" in line)
+        return next(
+            line for line in reversed(lines) if " -o " in line and "libskipstream.a" in line
+        )
 
     def source(self, path: Path) -> Source:
-        commands = []
-        for entry in json.loads(self.ask_ninja("compdb")):
-            if Path(entry["file"]).as_posix().endswith(path.as_posix()) and "-c " in entry["command"]:
-                commands.append(re.sub(r" (-MD|-M[TF] \S+|-o \S+|-c \S+)", "", entry["command"]))
+        commands = [
+            re.sub(r" (-MD|-M[TF] \S+|-o \S+|-c \S+)", "", entry["command"])
+            for entry in json.loads(self.ask_ninja("compdb"))
+            if entry["file"].endswith(path.as_posix()) and "-c " in entry["command"]
+        ]
         return Source(path, commands)
 
     def notices(self, objects: list[Path], folder: Path, flags: str = "") -> str:
@@ -157,9 +163,11 @@ class Build:
         for name, link in self.links.items():
             if flags and name == "_core":
                 continue
-            program = folder / (Path(re.search(r" -o (\S+)", link)[1]).name)
+            program = folder / (Path(link.split(" -o ")[1].split()[0]).name)
             link = re.sub(r" -o \S+", f" -o {program}", link)
-            link = link.replace(" cpp/libskipstream.a", f" {' '.join(map(str, objects))} cpp/libskipstream.a")
+            link = link.replace(
+                " cpp/libskipstream.a", f" {' '.join(map(str, objects))} cpp/libskipstream.a"
+            )
             if name == "_core":
                 package = folder / "skipstream"
                 package.mkdir(exist_ok=True)
@@ -185,6 +193,39 @@ class Build:
         return ""
 
 
+def judge(
+    build: Build,
+    source: Source,
+    text: str,
+    as_is: dict[str, bytes | None],
+    change: tuple[int, str],
+) -> str:
+    """What becomes of a change of the text; prints those that survive."""
+    number, changed = change
+    lines = text.splitlines()
+    original, lines[number] = lines[number], changed
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        code = source.compile("\n".join(lines) + "\n", folder, build.folder, "-O1")
+        if code is None:
+            return "does not compile"
+        if code == as_is["-O1"]:
+            return "same code"
+        objects = [folder / f"{i}.o" for i in range(len(source.commands))]
+        if build.notices(objects, folder):
+            return "noticed"
+        if source.compile("\n".join(lines) + "\n", folder, build.folder, "") == as_is[""]:
+            return "same code"
+        source.compile("\n".join(lines) + "\n", folder, build.folder, SANITIZED)
+        if build.notices(objects, folder, SANITIZED):
+            return "noticed"
+    pair = original.split("//")[0].strip(), changed.strip()
+    if (source.path.as_posix(), *pair) in equivalent_changes():
+        return "equivalent"
+    print(f"{source.path}:{number + 1}\n{pair[0]}\n{pair[1]}", flush=True)
+    return "survived"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sources", type=Path, nargs="+")
@@ -192,15 +233,16 @@ def main() -> None:
     parser.add_argument("-j", type=int, default=2, help="changes tried at once")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--build", type=Path, required=True, help="folder of CMake, with Ninja")
-    parser.add_argument("--programs", nargs="*", default=[], help="C++ tests, with arguments if any")
+    parser.add_argument(
+        "--programs", nargs="*", default=[], help="C++ tests, with arguments if any"
+    )
     parser.add_argument("--pytest", nargs="*", default=[], help="words for pytest")
     parser.add_argument("--lines", help="only changes of these lines, as 12 or 12-30")
     options = parser.parse_args()
     build = Build(options.build.resolve(), options.programs, options.pytest)
-    equivalent = equivalent_changes()
 
     with tempfile.TemporaryDirectory() as folder:
-        if (failing := build.notices([], Path(folder))):
+        if failing := build.notices([], Path(folder)):
             raise SystemExit(f"{failing}: fails without any change")
     print({name: round(seconds, 1) for name, seconds in build.seconds.items()})
 
@@ -220,34 +262,8 @@ def main() -> None:
                 for flags in ("-O1", "")
             }
 
-        def judge(change: tuple[int, str]) -> str:
-            """What becomes of a change."""
-            number, changed = change
-            lines = text.splitlines()
-            original, lines[number] = lines[number], changed
-            with tempfile.TemporaryDirectory() as name:
-                folder = Path(name)
-                code = source.compile("\n".join(lines) + "\n", folder, build.folder, "-O1")
-                if code is None:
-                    return "does not compile"
-                if code == as_is["-O1"]:
-                    return "same code"
-                objects = [folder / f"{i}.o" for i in range(len(source.commands))]
-                if build.notices(objects, folder):
-                    return "noticed"
-                if source.compile("\n".join(lines) + "\n", folder, build.folder, "") == as_is[""]:
-                    return "same code"
-                source.compile("\n".join(lines) + "\n", folder, build.folder, SANITIZED)
-                if build.notices(objects, folder, SANITIZED):
-                    return "noticed"
-            pair = original.split("//")[0].strip(), changed.strip()
-            if (path.as_posix(), *pair) in equivalent:
-                return "equivalent"
-            print(f"{path}:{number + 1}\n{pair[0]}\n{pair[1]}", flush=True)
-            return "survived"
-
         with ThreadPoolExecutor(options.j) as pool:
-            fates = list(pool.map(judge, chosen))
+            fates = list(pool.map(partial(judge, build, source, text, as_is), chosen))
         for fate in total:
             total[fate] += fates.count(fate)
         counts = {fate: fates.count(fate) for fate in sorted(set(fates))}
