@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     from .layout import FileLayout, ImageLayout, read_layout
     from .masking import DefectMap, crosstalk_masks, find_defects, read_mask, write_mask
     from .patterns import Patterns, correct_crosstalk, find_patterns, measure_crosstalk
+    from .profiles import (
+        ChargeProfile,
+        charge_per_axis,
+        correct_column_transient,
+        fit_column_transient,
+    )
     from .running import ImageResult, run
     from .simulate import Truth
     from .skips import charge_loss, noise_vs_skips
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AmplifierCalibration",
+    "ChargeProfile",
     "Config",
     "ConfigError",
     "DefectMap",
@@ -71,8 +78,10 @@ __all__ = [
     "__version__",
     "calibrate",
     "charge_loss",
+    "charge_per_axis",
     "combine_amplifiers",
     "compress_skips",
+    "correct_column_transient",
     "correct_crosstalk",
     "crosstalk_masks",
     "dark_current_rate",
@@ -80,6 +89,7 @@ __all__ = [
     "find_defects",
     "find_patterns",
     "fit_calibration",
+    "fit_column_transient",
     "fit_dark_current",
     "fit_dark_current_slices",
     "init_config",
@@ -117,6 +127,15 @@ _LAZY = {
     **dict.fromkeys(["FitResult", "Histogram"], "fitting"),
     **dict.fromkeys(
         ["DefectMap", "crosstalk_masks", "find_defects", "read_mask", "write_mask"], "masking"
+    ),
+    **dict.fromkeys(
+        [
+            "ChargeProfile",
+            "charge_per_axis",
+            "correct_column_transient",
+            "fit_column_transient",
+        ],
+        "profiles",
     ),
     "combine_amplifiers": "combine",
     "measure_cti": "transfer",

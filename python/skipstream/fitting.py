@@ -27,6 +27,7 @@ __all__ = [
     "linear_fit",
     "lines_of",
     "median_and_sigma",
+    "medians_and_sigmas",
     "without_masked",
 ]
 
@@ -44,6 +45,23 @@ def median_and_sigma(values: Floats) -> tuple[float, float]:
     """Median, and 1.4826 times the median of the absolute deviations from it."""
     centre = np.median(values)
     return float(centre), float(_MAD_TO_SIGMA * np.median(np.abs(values - centre)))
+
+
+def medians_and_sigmas(lines: Floats) -> tuple[Floats, Floats]:
+    """`median_and_sigma` of every line of ``(n_lines, n)``, without NaN: ``(n_lines,)`` each."""
+    centres = _medians(lines)
+    return centres, _MAD_TO_SIGMA * _medians(np.abs(lines - centres[:, None]))
+
+
+def _medians(lines: Floats) -> Floats:
+    last = np.count_nonzero(~np.isnan(lines), axis=1) - 1
+    found = np.full(len(lines), np.nan)
+    there = last >= 0
+    # Sorted, NaN is behind everything else.
+    ordered, last = np.sort(lines[there], axis=1), last[there]
+    number = np.arange(len(ordered))
+    found[there] = (ordered[number, last // 2] + ordered[number, (last + 1) // 2]) / 2
+    return found
 
 
 def without_masked(pixels: ArrayLike, mask: ArrayLike | None, name: str) -> Floats:
@@ -273,13 +291,16 @@ def linear_fit(design: Floats, y: Floats, covariance: Floats) -> tuple[Floats, F
     design
         ``(n, m)``: what each parameter adds to each point.
     y, covariance
-        ``(n,)`` and ``(n, n)``.
+        ``(n,)`` and ``(n, n)``; or ``(n,)``, the variances of independent points.
     """
-    weight = np.linalg.inv(covariance)
-    covariance_of_values = np.asarray(np.linalg.inv(design.T @ weight @ design), np.float64)
-    values = covariance_of_values @ (design.T @ weight @ y)
+    is_independent = covariance.ndim == 1
+    inverse = 1 / covariance if is_independent else np.linalg.inv(covariance)
+    weighted = design.T * inverse if is_independent else design.T @ inverse
+    covariance_of_values = np.asarray(np.linalg.inv(weighted @ design), np.float64)
+    values = covariance_of_values @ (weighted @ y)
     left = y - design @ values
-    return values, covariance_of_values, float(left @ weight @ left)
+    chi2 = left @ (inverse * left) if is_independent else left @ inverse @ left
+    return values, covariance_of_values, float(chi2)
 
 
 def goodness(chi2: float, n_dof: int) -> float:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .image_quality import Quality
     from .masking import DefectMap
     from .patterns import Patterns
+    from .profiles import ChargeProfile
     from .simulate import Truth
     from .spectrum import Spectrum
 
@@ -33,6 +34,7 @@ __all__ = [
     "plot_image",
     "plot_patterns",
     "plot_pedestal",
+    "plot_profile",
     "plot_quality",
     "plot_recovered_charge",
     "plot_spectrum",
@@ -500,6 +502,33 @@ def plot_quality(quality: Quality, ax: Axes | None = None) -> Axes:
     lines = repr(quality).splitlines()[1:]
     ax.legend(title="\n".join(line.strip() for line in lines), title_fontsize=7.5,
               alignment="left", loc="center left", bbox_to_anchor=(1.02, 0.5))  # fmt: skip
+    return ax
+
+
+def plot_profile(profile: ChargeProfile, ax: Axes | None = None) -> Axes:
+    """Draw the charge of rows or columns, the line through it, and what stands out.
+
+    Parameters
+    ----------
+    profile
+        From `skipstream.charge_per_axis`.
+    ax
+        Default: new ones.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        There is no line.
+    """
+    ax = plot_fit(profile.line, ax)
+    for number, _ in profile.outliers[:10]:
+        ax.plot(number, profile.mean[number], "v", color=VERMILLION, ms=5)
+        ax.annotate(f"{number}", (number, profile.mean[number]), (0, 6), ha="center",
+                    textcoords="offset points", fontsize=7.5)  # fmt: skip
     return ax
 
 

@@ -1,0 +1,314 @@
+"""What pixels hold by their place: in rows, in columns, and around bright pixels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _core
+from .fitting import (
+    FitResult,
+    Floats,
+    Series,
+    failed,
+    goodness,
+    linear_fit,
+    lines_of,
+    medians_and_sigmas,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["ChargeProfile", "charge_per_axis", "correct_column_transient", "fit_column_transient"]
+
+_MIN_PIXELS = 10  # of a row or column: fewer do not tell their width
+_MIN_COLUMNS = 5  # for three parameters and a chi-square
+_N_SIGMA = 5.0
+
+
+@dataclass(frozen=True)
+class ChargeProfile:
+    """Mean charge of every row or column.
+
+    Attributes
+    ----------
+    axis
+        ``"row"`` or ``"column"``.
+    unit
+        Of the means.
+    mean, error, n_pixels
+        ``(n_lines,)`` each: mean of the pixels that are not left out, its standard deviation, and
+        their number. A mean of no pixels is NaN, and so is the error of fewer than 10.
+    line
+        A straight line through the means: ``constant``, at row or column 0, and ``slope``. Where
+        it failed it says why.
+    outliers
+        Number of the row or column, and by how many standard deviations it stands out of the line;
+        the farthest first.
+    """
+
+    axis: str
+    unit: str
+    mean: Floats = field(repr=False)
+    error: Floats = field(repr=False)
+    n_pixels: Floats = field(repr=False)
+    line: FitResult
+    outliers: list[tuple[int, float]]
+
+    @property
+    def status(self) -> str:
+        """``"ok"``, or ``"failed"``, of the line."""
+        return self.line.status
+
+    @property
+    def reason(self) -> str:
+        """Why the line failed."""
+        return self.line.reason
+
+    def __repr__(self) -> str:
+        text = [repr(self.line)]
+        text += [f"  {self.axis} {i}: {self.mean[i]:.6g} ± {self.error[i]:.2g} {self.unit}, "
+                 f"{away:+.1f} sigma" for i, away in self.outliers[:10]]  # fmt: skip
+        return "\n".join(text)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the means and the line, with those marked that stand out."""
+        from .plot import plot_profile
+
+        return plot_profile(self, ax)
+
+
+def charge_per_axis(
+    image: ArrayLike,
+    *,
+    axis: str = "row",
+    mask: ArrayLike | None = None,
+    max_charge: float | None = None,
+    unit: str = "electron",
+) -> ChargeProfile:
+    """Mean charge of every row or column, and the straight line through them.
+
+    Every pixel counts the same for the line, and the line's errors come from those of the means: a
+    mean that fluctuated down, and its error with it, pulls no harder. Means that stand out by more
+    than 5 sigma take no part; sigma is their error, or 1.4826 times the median distance from the
+    line, whichever is larger.
+
+    Parameters
+    ----------
+    image
+        ``(n_rows, n_cols)``.
+    axis
+        ``"row"``: a mean for every row; ``"column"``: for every column.
+    mask
+        Of the same shape: pixels where it is not 0 are left out. NaN is, too.
+    max_charge
+        Pixels above it are left out, in the unit of the image. Default: those beyond 5 sigma
+        (1.4826 MAD) of the median of their row or column, which where noise is small leaves out
+        single electrons.
+    unit
+        Of the image.
+
+    Raises
+    ------
+    ConfigError
+        The image is not two-dimensional, or a parameter is impossible.
+    """
+    values = lines_of(image, axis, mask, "charge_per_axis")
+    values = np.where(np.isfinite(values), values, np.nan)
+    if max_charge is None:
+        centre, sigma = medians_and_sigmas(values)
+        # Where more than half of the pixels are the same, there is no width to clip by.
+        reach = np.where(sigma > 0, _N_SIGMA * sigma, np.inf)
+        kept = np.abs(values - centre[:, None]) <= reach[:, None]
+    else:
+        kept = values <= max_charge
+    n = kept.sum(axis=1).astype(np.float64)
+    mean = np.full(len(n), np.nan)
+    np.divide(np.where(kept, values, 0.0).sum(axis=1), n, out=mean, where=n > 0)
+    squares = np.where(kept, (values - mean[:, None]) ** 2, 0.0).sum(axis=1)
+    variance = np.full(len(n), np.nan)
+    np.divide(squares, n - 1, out=variance, where=n >= _MIN_PIXELS)
+    error = np.full(len(n), np.nan)
+    np.sqrt(np.divide(variance, n, out=error, where=n > 0), out=error)
+    line, outliers = _line_through(mean, variance, n, axis, unit)
+    return ChargeProfile(axis, unit, mean, error, n, line, outliers)
+
+
+def _line_through(
+    mean: Floats, variance: Floats, n: Floats, axis: str, unit: str
+) -> tuple[FitResult, list[tuple[int, float]]]:
+    """A line through means of n pixels with a variance, and what stands out of it."""
+    name, units = f"charge by {axis}", {"constant": unit, "slope": f"{unit or 1}/{axis}"}
+    usable = np.flatnonzero(np.isfinite(variance))
+    n_pixels = int(n.sum())
+    if len(usable) < 2:
+        reason = f"needs at least 2 {axis}s of {_MIN_PIXELS} pixels; got {len(usable)}"
+        return failed(name, units, reason, n=n_pixels), []
+    y, variance, n = mean[usable], variance[usable], n[usable]
+    if not np.any(variance > 0):
+        return failed(name, units, f"the pixels of a {axis} do not differ", n=n_pixels), []
+    x = usable.astype(np.float64)
+    design = np.stack([np.ones_like(x), x], axis=1)
+    of_mean = variance / n
+    # Whole electrons may be all the same in a row by chance: its error is not 0.
+    smallest = np.sqrt(np.maximum(of_mean, np.median(variance[variance > 0]) / n))
+    third = max(1, len(x) // 3)  # the line through medians of thirds: outliers do not move it
+    slope = (np.median(y[-third:]) - np.median(y[:third])) / (
+        np.median(x[-third:]) - np.median(x[:third])
+    )
+    values = np.array([np.median(y - slope * x), slope])
+    for _ in range(5):
+        left = y - design @ values
+        away = left / np.maximum(smallest, 1.4826 * np.median(np.abs(left)))
+        good = np.abs(away) <= _N_SIGMA
+        values, inverse, _ = linear_fit(design[good], y[good], 1 / n[good])
+    part = design[good] * n[good, None]
+    covariance = inverse @ (part.T @ (part * of_mean[good, None])) @ inverse
+    counted = good & (of_mean > 0)
+    chi2 = float(np.sum((y - design @ values)[counted] ** 2 / of_mean[counted]))
+    n_dof = int(counted.sum()) - 2
+    found = np.flatnonzero(~good)
+    found = found[np.argsort(-np.abs(away[found]), kind="stable")]
+    line = FitResult(
+        name,
+        dict(zip(units, map(float, values), strict=True)),
+        dict(zip(units, map(float, np.sqrt(np.diag(covariance))), strict=True)),
+        units,
+        chi2=chi2,
+        n_dof=n_dof,
+        p_value=goodness(chi2, n_dof),
+        n_values=n_pixels,
+        series=Series(x, y, np.sqrt(of_mean), axis, f"mean charge ({unit})",
+                      {"fit": design @ values}),
+        notes=(f"{len(found)} of {len(x)} {axis}s stand out and take no part",)
+        if len(found) else (),
+    )  # fmt: skip
+    return line, [(int(usable[i]), float(away[i])) for i in found]
+
+
+def fit_column_transient(
+    image: ArrayLike, *, mask: ArrayLike | None = None, unit: str = "adu"
+) -> FitResult:
+    """What the electronics add at the start of each row, until they have settled.
+
+    The medians of the columns are fitted by ``baseline + amplitude * exp(-column / length)``; their
+    errors are ``1.2533 sigma / sqrt(n)``, with 1.4826 MAD for sigma. Columns that stand out of the
+    fit by more than 5 sigma take no part.
+
+    Parameters
+    ----------
+    image
+        ``(n_rows, n_cols)``; column 0 is read first.
+    mask
+        Of the same shape: pixels where it is not 0 are left out. NaN is, too.
+    unit
+        Of the image.
+
+    Returns
+    -------
+    FitResult
+        ``amplitude``, at column 0, ``length`` in columns, and ``baseline``. It fails where the
+        amplitude is below 4 of its errors.
+
+    Raises
+    ------
+    ConfigError
+        The image is not two-dimensional, or the mask has another shape.
+    """
+    from scipy.optimize import minimize_scalar
+
+    columns = lines_of(image, "column", mask, "fit_column_transient")
+    columns = np.where(np.isfinite(columns), columns, np.nan)
+    n = np.isfinite(columns).sum(axis=1)
+    medians, sigmas = medians_and_sigmas(columns)
+    name, units = "column transient", {"amplitude": unit, "length": "column", "baseline": unit}
+    n_pixels = int(n.sum())
+    if np.count_nonzero(n >= _MIN_PIXELS) < _MIN_COLUMNS:
+        reason = f"needs at least {_MIN_COLUMNS} columns of {_MIN_PIXELS} pixels"
+        return failed(name, units, reason, n=n_pixels)
+    usable = np.flatnonzero((n >= _MIN_PIXELS) & (sigmas > 0))
+    if len(usable) < _MIN_COLUMNS:
+        return failed(name, units, "the pixels of a column do not differ", n=n_pixels)
+    x, y = usable.astype(np.float64), medians[usable]
+    errors = 1.2533 * sigmas[usable] / np.sqrt(n[usable])
+    # From what one column shows to what is a straight line; not long gone at the first column.
+    lengths = np.geomspace(max(0.3, x[0] / 20), 2 * (x[-1] - x[0]), 60)
+    good = np.ones(len(x), bool)
+    for _ in range(5):
+        part = x[good], y[good], errors[good]
+        costs = [_settling(length, *part)[2] for length in lengths]
+        best = int(np.argmin(costs))
+        if best in (0, len(lengths) - 1):
+            reason = (
+                f"no transient stands out: no length from {lengths[0]:.3g} to {lengths[-1]:.3g} "
+                "columns fits best"
+            )
+            return failed(name, units, reason, n=n_pixels)
+        around = np.log(lengths[[best - 1, best + 1]])
+        found = minimize_scalar(lambda log: _settling(math.exp(log), *part)[2],  # noqa: B023
+                                bounds=tuple(around), method="bounded",
+                                options={"xatol": 1e-6})  # fmt: skip
+        length = math.exp(found.x)
+        (baseline, amplitude), _, chi2 = _settling(length, *part)
+        left = y - baseline - amplitude * np.exp(-x / length)
+        scatter = 1.4826 * np.median(np.abs(left / errors))
+        inside = np.abs(left / errors) <= _N_SIGMA * max(1.0, scatter)
+        if np.array_equal(inside, good):
+            break
+        good = inside
+    fall = np.exp(-x / length)
+    by_length = amplitude * x / length**2 * fall
+    _, covariance, _ = linear_fit(
+        np.stack([fall, by_length, np.ones_like(x)], axis=1)[good], y[good], errors[good] ** 2
+    )
+    error = np.sqrt(np.diag(covariance))
+    if abs(amplitude) < 4 * error[0]:
+        reason = f"no transient stands out: {amplitude:.3g} ± {error[0]:.2g} {unit}".rstrip()
+        return failed(name, units, reason, n=n_pixels)
+    n_out = int(np.count_nonzero(~good))
+    n_dof = int(good.sum()) - 3
+    return FitResult(
+        name,
+        dict(zip(units, map(float, (amplitude, length, baseline)), strict=True)),
+        dict(zip(units, map(float, error), strict=True)),
+        units,
+        chi2=chi2,
+        n_dof=n_dof,
+        p_value=goodness(chi2, n_dof),
+        n_values=n_pixels,
+        series=Series(x, y, errors, "column", f"median ({unit})",
+                      {"fit": baseline + amplitude * fall}),
+        notes=(f"{n_out} of {len(x)} columns stand out and take no part",) if n_out else (),
+    )  # fmt: skip
+
+
+def _settling(length: float, x: Floats, y: Floats, errors: Floats) -> tuple[Floats, Floats, float]:
+    """Baseline and amplitude for a length, their covariance, and chi-square."""
+    return linear_fit(np.stack([np.ones_like(x), np.exp(-x / length)], axis=1), y, errors**2)
+
+
+def correct_column_transient(image: ArrayLike, result: FitResult) -> Floats:
+    """Subtract a transient: ``image - amplitude * exp(-column / length)``.
+
+    Parameters
+    ----------
+    image
+        ``(n_rows, n_cols)``, with the columns and in the unit of the image that was fitted.
+    result
+        From `fit_column_transient`.
+
+    Raises
+    ------
+    ConfigError
+        The image is not two-dimensional, or the fit has failed.
+    """
+    values = lines_of(image, "row", None, "correct_column_transient")
+    if result.status != "ok":
+        raise _core.ConfigError(f"correct_column_transient: the fit has failed: {result.reason}")
+    columns = np.arange(values.shape[1])
+    return np.asarray(values - result["amplitude"] * np.exp(-columns / result["length"]))

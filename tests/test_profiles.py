@@ -1,0 +1,254 @@
+"""Charge by row and column, transients at the start of rows, halos: against simulated truth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+pytest.importorskip("iminuit")
+
+import skipstream as sk
+from skipstream.fitting import linear_fit, median_and_sigma, medians_and_sigmas
+
+NIGHTLY = bool(os.environ.get("SKIPSTREAM_NIGHTLY"))
+N_IMAGES = 200 if NIGHTLY else 12
+
+
+def check_pulls(result_of: Callable[[int], sk.FitResult], truth: dict[str, float]) -> None:
+    pulls: dict[str, list[float]] = {name: [] for name in truth}
+    for seed in range(N_IMAGES):
+        result = result_of(seed)
+        assert result.status == "ok", result.reason
+        for name, true in truth.items():
+            pulls[name].append((result[name] - true) / result.errors[name])
+    for name, values in pulls.items():
+        # Five standard deviations of what N unit Gaussians give; a tenth for finite images.
+        assert abs(np.mean(values)) < 5 / np.sqrt(N_IMAGES) + 0.1, name
+        assert abs(np.std(values) - 1) < 5 / np.sqrt(2 * N_IMAGES) + 0.1, name
+
+
+def test_medians_of_lines_are_those_of_each_line() -> None:
+    lines = np.random.default_rng(1).normal(0, 3, (40, 7))
+    lines[np.random.default_rng(2).random(lines.shape) < 0.4] = np.nan
+    lines[3] = np.nan
+    centres, sigmas = medians_and_sigmas(lines)
+    for line, centre, sigma in zip(lines, centres, sigmas, strict=True):
+        there = line[np.isfinite(line)]
+        if len(there):
+            assert (centre, sigma) == median_and_sigma(there)
+        else:
+            assert np.isnan(centre) and np.isnan(sigma)
+    for shape in ((0, 5), (5, 0)):
+        assert all(np.isnan(v).all() for v in medians_and_sigmas(np.empty(shape)))
+
+
+def test_variances_are_the_diagonal_of_a_covariance() -> None:
+    random = np.random.default_rng(1)
+    design, y, variance = random.random((9, 2)), random.random(9), random.random(9) + 1
+    for one, other in zip(
+        linear_fit(design, y, variance), linear_fit(design, y, np.diag(variance)), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-12)  # summed in another order
+
+
+def charge_image(seed: int, shape: tuple[int, int] = (120, 200)) -> NDArray[np.float64]:
+    """Whole electrons in noise; their rate grows along rows, from 0.1 by 0.001 a row."""
+    random = np.random.default_rng(seed)
+    rate = 0.1 + 0.001 * np.arange(shape[0])
+    return random.poisson(rate[:, None], shape) + random.normal(0, 0.15, shape)
+
+
+@pytest.mark.parametrize("axis", ["row", "column"])
+def test_pulls_of_the_line_through_rows(axis: str) -> None:
+    def fit(seed: int) -> sk.FitResult:
+        image = charge_image(seed)
+        image[17, ::2] += 3  # a bright row takes no part
+        image[40, 5] = 5000
+        profile = sk.charge_per_axis(image if axis == "row" else image.T, axis=axis, max_charge=100)
+        assert [number for number, _ in profile.outliers] == [17]
+        return profile.line
+
+    check_pulls(fit, {"constant": 0.1, "slope": 0.001})
+
+
+def test_charge_beyond_5_sigma_is_clipped() -> None:
+    def fit(seed: int) -> sk.FitResult:
+        random = np.random.default_rng(seed)
+        image = random.normal(2, 0.5, (60, 300)) - 0.003 * np.arange(300)
+        image[random.random(image.shape) < 0.02] += 1000
+        return sk.charge_per_axis(image, axis="column").line
+
+    check_pulls(fit, {"constant": 2.0, "slope": -0.003})
+
+
+def test_means_are_those_of_each_row() -> None:
+    image = charge_image(3)
+    mask = np.random.default_rng(1).random(image.shape) < 0.2
+    image[50, 7] = np.nan
+    profile = sk.charge_per_axis(image, mask=mask, max_charge=3)
+    for number, (row, bits) in enumerate(zip(image, mask, strict=True)):
+        kept = row[~bits & (row <= 3)]
+        assert profile.n_pixels[number] == len(kept)
+        # Sums of the same numbers with zeros between them.
+        assert profile.mean[number] == pytest.approx(kept.mean(), rel=1e-12)
+        error = kept.std(ddof=1) / np.sqrt(len(kept))
+        assert profile.error[number] == pytest.approx(error, rel=1e-12)
+
+
+def test_rows_that_stand_out_are_listed_and_drawn() -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    image = charge_image(1)
+    image[30] += 2
+    image[80] += 4
+    image[81] = 7  # no pixel of it differs
+    profile = sk.charge_per_axis(image, max_charge=100)
+    assert [number for number, _ in profile.outliers] == [81, 80, 30]
+    assert "3 of 120 rows stand out" in repr(profile)
+    assert "row 80: 4." in repr(profile)
+    assert profile.line.p_value > 1e-3
+    ax = profile.plot()
+    assert ax.get_xlabel() == "row"
+    assert [text.get_text() for text in ax.texts] == ["81", "80", "30"]
+    assert sk.charge_per_axis(charge_image(1), max_charge=100).outliers == []
+
+
+def test_sparse_whole_electrons_are_not_biased() -> None:
+    """Most rows hold no electron at all: they count all the same."""
+
+    def fit(seed: int) -> sk.FitResult:
+        image = np.random.default_rng(seed).poisson(0.01, (400, 40))
+        profile = sk.charge_per_axis(image)
+        assert len(profile.outliers) < 4  # rows of 4 electrons by chance
+        return profile.line
+
+    check_pulls(fit, {"constant": 0.01})
+
+
+def edge_cases() -> dict[str, tuple[Any, Any, str]]:
+    """Image, mask, and whether there are rows without a line."""
+    image = charge_image(1)
+    return {
+        "masked": (image, np.ones(image.shape), "needs at least"),
+        "NaN": (np.full((40, 40), np.nan), None, "needs at least"),
+        "empty": (np.empty((0, 0)), None, "needs at least"),
+        "no columns": (np.empty((40, 0)), None, "needs at least"),
+        "constant": (np.full((40, 40), 3.0), None, "do not differ"),
+    }
+
+
+@pytest.mark.parametrize("case", edge_cases())
+@pytest.mark.parametrize("axis", ["row", "column"])
+def test_where_there_is_no_line_the_reason_is_told(case: str, axis: str) -> None:
+    image, mask, reason = edge_cases()[case]
+    profile = sk.charge_per_axis(image, axis=axis, mask=mask)
+    assert profile.status == "failed"
+    assert reason in profile.reason
+    assert np.isnan(profile.line["slope"])
+    assert profile.outliers == []
+    assert reason in repr(profile)
+    assert len(profile.mean) == image.shape[0 if axis == "row" else 1]
+    with pytest.raises(ValueError, match="neither histogram nor points"):
+        profile.plot()
+
+
+def test_two_rows_make_a_line() -> None:
+    image = charge_image(1)[:2]
+    profile = sk.charge_per_axis(image, max_charge=100)
+    assert profile.line["slope"] == pytest.approx(image[1].mean() - image[0].mean(), rel=1e-9)
+    assert profile.line.n_dof == 0
+    assert "of 10 pixels" in sk.charge_per_axis(image, axis="column").reason
+
+
+def test_what_is_impossible_is_told() -> None:
+    image = charge_image(1)
+    with pytest.raises(sk.ConfigError, match="charge_per_axis"):
+        sk.charge_per_axis(image[0])
+    with pytest.raises(sk.ConfigError, match="axis"):
+        sk.charge_per_axis(image, axis="x")
+    with pytest.raises(sk.ConfigError, match=r"charge_per_axis\.mask"):
+        sk.charge_per_axis(image, mask=np.zeros(3))
+
+
+def transient_image(
+    seed: int, amplitude: float, length: float, shape: tuple[int, int] = (200, 300)
+) -> NDArray[np.float64]:
+    random = np.random.default_rng(seed)
+    settling = 40 + amplitude * np.exp(-np.arange(shape[1]) / length)
+    image = settling + random.normal(0, 3, shape)
+    image[random.random(shape) < 0.01] += 500
+    return image
+
+
+@pytest.mark.parametrize(("amplitude", "length"), [(12.0, 8.0), (-5.0, 25.0), (30.0, 1.5)])
+def test_pulls_of_a_transient(amplitude: float, length: float) -> None:
+    def fit(seed: int) -> sk.FitResult:
+        image = transient_image(seed, amplitude, length)
+        image[:, 150] += 300  # a hot column
+        return sk.fit_column_transient(image)
+
+    # Hits pull the median of 200 pixels up, by 0.01 of them: 0.0125 sigma, a seventh of its error.
+    check_pulls(fit, {"amplitude": amplitude, "length": length})
+    result = fit(1)
+    assert result["baseline"] == pytest.approx(40, abs=0.0125 * 3 + 5 * result.errors["baseline"])
+    assert result.notes == ("1 of 300 columns stand out and take no part",)
+
+
+def test_columns_that_are_masked_do_not_matter() -> None:
+    image = transient_image(1, 12, 8)
+    mask = np.zeros(image.shape)
+    mask[:, :5] = mask[:, 150] = 1
+    result = sk.fit_column_transient(image, mask=mask)
+    assert abs(result["amplitude"] - 12) < 5 * result.errors["amplitude"]
+    spoiled = np.where(mask == 0, image, 1e5)
+    other = sk.fit_column_transient(spoiled, mask=mask)
+    assert dict(other.values) == dict(result.values)
+    assert sk.fit_column_transient(spoiled, mask=mask, unit="electron").units["baseline"] == (
+        "electron"
+    )
+
+
+def test_a_transient_is_corrected_and_drawn() -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    image = transient_image(1, 12, 8)
+    result = sk.fit_column_transient(image)
+    assert result.p_value > 1e-3
+    corrected = sk.correct_column_transient(image, result)
+    truth = image - 12 * np.exp(-np.arange(image.shape[1]) / 8)
+    # The fit is as good as its errors, which at column 0 are the amplitude's.
+    np.testing.assert_allclose(corrected, truth, rtol=0, atol=5 * result.errors["amplitude"])
+    assert "no transient stands out" in sk.fit_column_transient(corrected).reason
+    assert result.plot().get_xlabel() == "column"
+
+
+def test_no_transient_is_found_where_there_is_none() -> None:
+    for seed in range(N_IMAGES):
+        result = sk.fit_column_transient(transient_image(seed, 0, 8))
+        assert result.status == "failed"
+        assert "no transient stands out" in result.reason
+        assert np.isnan(result["amplitude"])
+    slope = transient_image(1, 0, 8) + 0.05 * np.arange(300)
+    assert "no transient stands out" in sk.fit_column_transient(slope).reason
+    with pytest.raises(sk.ConfigError, match="has failed: no transient"):
+        sk.correct_column_transient(slope, sk.fit_column_transient(slope))
+
+
+def test_edges_of_a_transient() -> None:
+    image = transient_image(1, 12, 8)
+    for missing in (np.full((40, 40), np.nan), np.empty((0, 0)), np.empty((0, 40)), image[:2]):
+        assert "needs at least 5 columns" in sk.fit_column_transient(missing).reason
+    masked = sk.fit_column_transient(image, mask=np.ones(image.shape))
+    assert "needs at least 5 columns" in masked.reason
+    assert "do not differ" in sk.fit_column_transient(np.full((40, 40), 3.0)).reason
+    with pytest.raises(sk.ConfigError, match="fit_column_transient"):
+        sk.fit_column_transient(image[0])
+    with pytest.raises(sk.ConfigError, match="correct_column_transient"):
+        sk.correct_column_transient(image[0], sk.fit_column_transient(image))
