@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 import skipstream as sk
 
@@ -50,6 +51,20 @@ def fits(seed: int) -> Iterator[tuple[str, sk.FitResult, dict[str, float]]]:
     truth = {"mean_difference": 0.0, "std_difference": 4.0, "core_sigma": 4.0, "coefficient": 0.0,
              "skewness": 0.0}  # fmt: skip
     yield "charge_loss, none lost", found, truth
+    rows = np.arange(120)
+    image = random.poisson(0.1 + 0.001 * rows[:, None], (120, 200)).astype(float)
+    image += random.normal(0, 0.15, image.shape)
+    found = sk.charge_per_axis(image, max_charge=100).line
+    yield "charge_per_axis, 0.1 e- and 0.001 e-/row", found, {"constant": 0.1, "slope": 0.001}
+    image = 12 * np.exp(-np.arange(300) / 8) + random.normal(0, 3, (200, 300))
+    truth = {"amplitude": 12.0, "length": 8.0, "baseline": 0.0}
+    yield "fit_column_transient, 4 sigma of a pixel", sk.fit_column_transient(image), truth
+    bright = random.random((300, 400)) < 1e-4
+    bright[150, 200] = True
+    density = 0.004 + 0.06 * np.exp(-distance_transform_edt(~bright) / 12)
+    image = np.where(bright, 5000.0, random.random(bright.shape) < density)
+    truth = {"amplitude": 0.06, "length": 12.0, "background": 0.004}
+    yield "measure_halo, 0.06 above 0.004", sk.measure_halo(image, threshold=100), truth
 
 
 def main() -> None:

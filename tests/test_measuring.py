@@ -38,6 +38,9 @@ CONFIG: dict[str, Any] = {
         {"kind": "find_patterns"},
         {"kind": "measure_cti", "low": 50, "high": 500, "n_groups": 2},
         {"kind": "measure_crosstalk", "low": 50.0, "high": 500.0},
+        {"kind": "charge_per_axis", "axis": "column", "max_charge": 20},
+        {"kind": "fit_column_transient", "after": "subtract_pedestal"},
+        {"kind": "measure_halo", "threshold": 50, "max_radius": 10, "n_rings": 10},
     ],
 }
 
@@ -47,6 +50,7 @@ def samples_with(seed: int) -> NDArray[np.int32]:
     random = np.random.default_rng(seed)
     charge = random.poisson(0.3, (N_ROWS, N_COLS)).astype(float)
     charge[random.random(charge.shape) < 0.01] += 100
+    charge[:, 50] += 5
     charge[:, -OVERSCAN:] = 0
     pedestal = 1000 + random.normal(0, 20, (N_ROWS, 1))
     noise = random.normal(0, 4, (N_ROWS, N_COLS, N_SKIPS))
@@ -94,6 +98,15 @@ def test_a_run_measures_what_the_functions_measure(
         np.testing.assert_array_equal(measures["noise_spectrum"].amplitude, spectrum.amplitude)
         electrons = results[amplifier].planes["mean"][:, :-OVERSCAN]
         assert measures["find_patterns"].counts == sk.find_patterns(electrons).counts
+        profile = measures["charge_per_axis"]
+        alone = sk.charge_per_axis(electrons, axis="column", max_charge=20)
+        np.testing.assert_array_equal(profile.mean, alone.mean)
+        assert [number for number, _ in profile.outliers] == [50]
+        assert values_of(profile.line) == values_of(alone.line)
+        transient = sk.fit_column_transient(active)
+        assert measures["fit_column_transient"].reason == transient.reason != ""
+        halo = sk.measure_halo(electrons, threshold=50, max_radius=10, n_rings=10)
+        assert measures["measure_halo"]["background"] == halo["background"]
     left, right = (r.planes["mean"][:, :-OVERSCAN] for r in results.values())
     alone = sk.measure_crosstalk(left, right, low=50, high=500)
     assert values_of(results["L"].measures["measure_crosstalk:U"]) == values_of(alone)
@@ -130,6 +143,14 @@ def test_the_table_holds_every_number(path: Path, tmp_path: Path) -> None:
             np.testing.assert_array_equal(rows["value"], values_of(measure))
             np.testing.assert_array_equal(rows["error"], [measure.errors[q] for q in measure])
             assert list(rows["value_unit"].filled("")) == [measure.units[q] for q in measure]
+        profile = result.measures["charge_per_axis"]
+        of_profile = (table["amplifier"] == result.amplifier) & (
+            table["measure"] == "charge_per_axis"
+        )
+        rows = table[of_profile]
+        names = ["constant", "slope", "outlier_1_column", "outlier_1_mean"]
+        assert list(rows["quantity"]) == names
+        assert list(rows["value"]) == [*values_of(profile.line), 50, profile.mean[50]]
     assert len(Table.read(tmp_path / "raw_m.fits")) == len(table)
     assert len(Table.read(tmp_path / "raw_measures.csv")) == len(table)
 

@@ -252,3 +252,100 @@ def test_edges_of_a_transient() -> None:
         sk.fit_column_transient(image[0])
     with pytest.raises(sk.ConfigError, match="correct_column_transient"):
         sk.correct_column_transient(image[0], sk.fit_column_transient(image))
+
+
+def halo_image(
+    seed: int,
+    amplitude: float = 0.06,
+    length: float = 12.0,
+    background: float = 0.004,
+    shape: tuple[int, int] = (300, 400),
+) -> NDArray[np.float64]:
+    """Bright pixels, electrons whose density falls with the distance from them, and noise."""
+    from scipy.ndimage import distance_transform_edt
+
+    random = np.random.default_rng(seed)
+    bright = random.random(shape) < 1e-4
+    bright[shape[0] // 2, shape[1] // 2] = True
+    density = background + amplitude * np.exp(-distance_transform_edt(~bright) / length)
+    image = random.normal(0, 0.1, shape) + (random.random(shape) < density)
+    image[bright] = 5000
+    return image
+
+
+def test_pulls_of_a_halo() -> None:
+    truth = {"amplitude": 0.06, "length": 12.0, "background": 0.004}
+    check_pulls(lambda seed: sk.measure_halo(halo_image(seed), threshold=100), truth)
+
+
+def test_the_radius_is_where_the_halo_falls_below_the_error_of_the_background() -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    radii, errors = [], []
+    for seed in range(N_IMAGES):
+        result = sk.measure_halo(halo_image(seed), threshold=100)
+        at_radius = result["amplitude"] * np.exp(-result["radius"] / result["length"])
+        assert at_radius == pytest.approx(result.errors["background"], rel=1e-9)
+        radii.append(result["radius"])
+        errors.append(result.errors["radius"])
+    # N radii tell their width to 1 / sqrt(2 N), and so do the errors; their mean is steadier.
+    assert abs(np.std(radii) / np.mean(errors) - 1) < 5 / np.sqrt(2 * N_IMAGES) + 0.1
+    assert result.p_value > 1e-3
+    assert "distance" in result.plot().get_xlabel()
+
+
+def test_rings_hold_what_is_counted_one_by_one() -> None:
+    image = halo_image(2)
+    mask = np.random.default_rng(1).random(image.shape) < 0.1
+    mask[:, -20:] = True  # no pixel of it is bright, or counts
+    image[:, -5] = 5000
+    image[100, 100] = np.nan
+    result = sk.measure_halo(image, threshold=100, max_radius=60, n_rings=10, mask=mask)
+    charge = np.where(mask, np.nan, image)
+    rows, cols = np.indices(image.shape)
+    r = np.full(image.shape, np.inf)
+    for row, col in np.argwhere(charge >= 100):
+        r = np.minimum(r, np.hypot(rows - row, cols - col))
+    assert result.series is not None
+    for number, y in enumerate(result.series.y):
+        ring = (r > 6 * number) & (r <= 6 * (number + 1)) & np.isfinite(charge)
+        n_hits = np.count_nonzero(ring & (charge >= 0.5))
+        # Sums in another order.
+        assert result.series.x[number] == pytest.approx(r[ring].mean(), rel=1e-9)
+        assert y + result["background"] == pytest.approx(n_hits / ring.sum(), rel=1e-9)
+        assert result.series.errors[number] == pytest.approx(np.sqrt(n_hits) / ring.sum(), rel=1e-9)
+
+
+def test_no_halo_is_found_where_there_is_none() -> None:
+    n_found = 0
+    for seed in range(N_IMAGES):
+        result = sk.measure_halo(halo_image(seed, amplitude=0.0), threshold=100)
+        n_found += result.status == "ok"
+        if result.status == "failed":
+            assert np.isnan(result["amplitude"]) and np.isnan(result["radius"])
+            assert abs(result["background"] - 0.004) < 5 * result.errors["background"]
+    assert n_found == 0
+
+
+def test_edges_of_a_halo() -> None:
+    image = halo_image(1)
+    for nothing in (np.full((40, 40), np.nan), np.empty((0, 0)), np.zeros((40, 40))):
+        assert "no pixel of at least 100" in sk.measure_halo(nothing, threshold=100).reason
+    masked = sk.measure_halo(image, threshold=100, mask=np.ones(image.shape))
+    assert "no pixel of at least 100" in masked.reason
+    everywhere = sk.measure_halo(np.full((40, 40), 500.0), threshold=100)
+    assert "got 0, in 0" in everywhere.reason
+    alone = np.zeros((40, 40))
+    alone[20, 20] = 500
+    assert "got 0, in" in sk.measure_halo(alone, threshold=100).reason
+    alone[20, 15:18] = 1
+    assert "got 3, in" in sk.measure_halo(alone, threshold=100).reason
+    two = np.array([[500.0, 1, 1, 1], [1, 1, 1, 1]])
+    assert "pixels in 5 rings; got 7, in 1" in sk.measure_halo(two, threshold=100).reason
+    with pytest.raises(sk.ConfigError, match="hit < threshold"):
+        sk.measure_halo(image, threshold=0.1)
+    with pytest.raises(sk.ConfigError, match="n_rings"):
+        sk.measure_halo(image, threshold=100, n_rings=3)
+    with pytest.raises(sk.ConfigError, match="measure_halo"):
+        sk.measure_halo(image[0], threshold=100)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         charge_per_axis,
         correct_column_transient,
         fit_column_transient,
+        measure_halo,
     )
     from .running import ImageResult, run
     from .simulate import Truth
@@ -96,6 +97,7 @@ __all__ = [
     "load_config",
     "measure_crosstalk",
     "measure_cti",
+    "measure_halo",
     "noise_spectrum",
     "noise_vs_skips",
     "quality",
@@ -134,6 +136,7 @@ _LAZY = {
             "charge_per_axis",
             "correct_column_transient",
             "fit_column_transient",
+            "measure_halo",
         ],
         "profiles",
     ),

@@ -24,6 +24,7 @@ __all__ = [
     "fit_histogram",
     "goodness",
     "histogram_of",
+    "likelihood_ratio",
     "linear_fit",
     "lines_of",
     "median_and_sigma",

@@ -23,6 +23,7 @@ from .image_quality import N_HISTOGRAMS, Quality, SampleCounts, quality
 from .layout import ImageLayout
 from .patterns import Patterns, find_patterns, measure_crosstalk
 from .pipeline import compress_skips
+from .profiles import ChargeProfile, charge_per_axis, fit_column_transient, measure_halo
 from .reading import Samples
 from .reference import sample_stages, toml_value, unknown_name
 from .skips import charge_loss, noise_vs_skips, planes_by_skips, skips_to_show
@@ -289,6 +290,9 @@ MEASURES: dict[str, Measure] = {
     "fit_dark_current_slices": Measure(_slices, "pixels"),
     "find_patterns": Measure(find_patterns, "pixels"),
     "measure_cti": Measure(measure_cti, "pixels"),
+    "charge_per_axis": Measure(charge_per_axis, "pixels"),
+    "fit_column_transient": Measure(fit_column_transient, "pixels"),
+    "measure_halo": Measure(measure_halo, "pixels"),
     "measure_crosstalk": Measure(measure_crosstalk, "pairs"),
     "quality": Measure(_quality, "quality"),
 }
@@ -730,6 +734,12 @@ def _rows(result: Any) -> Iterator[tuple[str, float, float, str, str, str, float
             tail = ("ok", "", nan, 0, nan, result.n_series)
             yield f"line_{number}_frequency", frequency, nan, result.frequency_unit, *tail
             yield f"line_{number}_amplitude", amplitude, nan, "adu", *tail
+    elif isinstance(result, ChargeProfile):
+        yield from _rows(result.line)
+        for number, (i, _) in enumerate(result.outliers, 1):
+            tail = ("ok", "", nan, 0, nan, int(result.n_pixels[i]))
+            yield f"outlier_{number}_{result.axis}", i, nan, "", *tail
+            yield f"outlier_{number}_mean", result.mean[i], result.error[i], result.unit, *tail
     elif isinstance(result, Quality):
         for name, value in result.values.items():
             tail = ("ok" if value != -1 else "failed", "", nan, 0, nan, result.n_skips)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,9 +13,12 @@ from . import _core
 from .fitting import (
     FitResult,
     Floats,
+    Histogram,
     Series,
     failed,
+    fit_histogram,
     goodness,
+    likelihood_ratio,
     linear_fit,
     lines_of,
     medians_and_sigmas,
@@ -24,11 +27,19 @@ from .fitting import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ChargeProfile", "charge_per_axis", "correct_column_transient", "fit_column_transient"]
+__all__ = [
+    "ChargeProfile",
+    "charge_per_axis",
+    "correct_column_transient",
+    "fit_column_transient",
+    "measure_halo",
+]
 
 _MIN_PIXELS = 10  # of a row or column: fewer do not tell their width
 _MIN_COLUMNS = 5  # for three parameters and a chi-square
+_MIN_HITS = 10
 _N_SIGMA = 5.0
+_CHI2_OF_4_SIGMA = 19.3  # of two degrees of freedom: p = 6.3e-5
 
 
 @dataclass(frozen=True)
@@ -312,3 +323,138 @@ def correct_column_transient(image: ArrayLike, result: FitResult) -> Floats:
         raise _core.ConfigError(f"correct_column_transient: the fit has failed: {result.reason}")
     columns = np.arange(values.shape[1])
     return np.asarray(values - result["amplitude"] * np.exp(-columns / result["length"]))
+
+
+def measure_halo(
+    image: ArrayLike,
+    *,
+    threshold: float,
+    max_radius: float = 100.0,
+    n_rings: int = 20,
+    mask: ArrayLike | None = None,
+    hit: float = 0.5,
+) -> FitResult:
+    """Density of pixels with charge around bright pixels, above that far from them.
+
+    Pixels from `hit` to below `threshold` are counted in rings of distance from the nearest bright
+    pixel. Their density ``background + amplitude * exp(-distance / length)``, summed over the
+    pixels of each ring, is fitted by binned Poisson likelihood; the outermost rings hold the
+    background.
+
+    Parameters
+    ----------
+    image
+        ``(n_rows, n_cols)``, in electrons.
+    threshold
+        Charge from which a pixel is bright.
+    max_radius
+        Largest distance, in pixels: there should be no halo any more.
+    n_rings
+        Rings of equal width up to it.
+    mask
+        Of the same shape: pixels where it is not 0 are left out, and are not bright. NaN is, too.
+    hit
+        Charge from which a pixel counts.
+
+    Returns
+    -------
+    FitResult
+        ``amplitude`` (pixels with charge per pixel, at distance 0), ``length``, ``background``, and
+        ``radius``, at which the halo falls below the error of the background; with the excess in
+        each ring. It fails where a flat density is as likely, within 4 sigma; the background is
+        then that of the outermost rings.
+
+    Raises
+    ------
+    ConfigError
+        The image is not two-dimensional, or a parameter is impossible.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    values = lines_of(image, "row", mask, "measure_halo")
+    if not (0 < hit < threshold and 1 <= max_radius < math.inf and n_rings >= 5):
+        raise _core.ConfigError(
+            "measure_halo: needs 0 < hit < threshold, max_radius of at least 1 and n_rings of at "
+            f"least 5; got {hit}, {threshold}, {max_radius}, {n_rings}"
+        )
+    name = "halo"
+    units = {"amplitude": "1/pixel", "length": "pixel", "background": "1/pixel", "radius": "pixel"}
+    bright = values >= threshold  # NaN is not
+    if not np.any(bright):
+        return failed(name, units, f"no pixel of at least {threshold:g} electrons")
+    distance = distance_transform_edt(~bright)
+    near = np.isfinite(values) & ~bright & (distance <= max_radius)
+    # Distances are roots of whole numbers: the sum over the pixels of a ring is one over these.
+    squares = np.rint(distance[near] ** 2).astype(np.int64)
+    counts = np.bincount(squares)
+    there = np.flatnonzero(counts)
+    r, n_at = np.sqrt(there), counts[there].astype(np.float64)
+    hits_at = np.bincount(squares[values[near] >= hit], minlength=len(counts))[there]
+    edges = np.linspace(0.0, max_radius, n_rings + 1)
+    ring = np.clip(np.searchsorted(edges, r, "left") - 1, 0, n_rings - 1)
+
+    def in_rings(at_distances: Floats) -> Floats:
+        return np.bincount(ring, at_distances, n_rings).astype(np.float64)
+
+    data = Histogram(edges, in_rings(hits_at.astype(np.float64)), "pixel")
+    n, hits = in_rings(n_at), data.counts
+    n_pixels = int(n.sum())
+    filled = n > 0
+    if np.count_nonzero(filled) < 5 or hits.sum() < _MIN_HITS:
+        reason = (
+            f"needs {_MIN_HITS} pixels from {hit:g} to {threshold:g} electrons, and pixels in 5 "
+            f"rings; got {int(hits.sum())}, in {np.count_nonzero(filled)}"
+        )
+        return failed(name, units, reason, n=n_pixels)
+    n, hits, x = n[filled], hits[filled], in_rings(n_at * r)[filled] / n[filled]
+    far = slice(-max(1, n_rings // 4), None)
+    ground = max(hits[far].sum(), 1.0) / n[far].sum()
+    excess = max(hits[0] / n[0] - ground, 1 / n[0])
+
+    def model(amplitude: float, length: float, background: float) -> Floats:
+        return in_rings(n_at * (background + amplitude * np.exp(-r / length)))
+
+    starts = [
+        {"amplitude": excess * math.exp(x[0] / length), "length": length, "background": ground}
+        for length in max_radius * np.array([0.03, 0.1, 0.3])
+    ]
+    limits = {"length": (0.2, 10 * max_radius), "background": (0.0, None)}
+    found = fit_histogram(data, model, starts, limits)
+    reason = found if isinstance(found, str) else ""
+    if not isinstance(found, str):
+        minuit, chi2 = found
+        amplitude, length, background = map(float, minuit.values)
+        error = dict(zip(minuit.parameters, map(float, minuit.errors), strict=True))
+        gain = likelihood_ratio(hits, n * (hits.sum() / n.sum())) - chi2
+        if amplitude <= 0 or gain < _CHI2_OF_4_SIGMA:
+            reason = f"no halo stands out: it makes chi2 less by {gain:.1f}"
+    if reason:
+        nothing = failed(name, units, reason, n=n_pixels)
+        ground_error = math.sqrt(max(hits[far].sum(), 1.0)) / n[far].sum()
+        return replace(
+            nothing,
+            values={**nothing.values, "background": float(hits[far].sum() / n[far].sum())},
+            errors={**nothing.errors, "background": float(ground_error)},
+        )
+    fall = math.log(amplitude / error["background"])
+    radius = length * fall
+    by_parameter = np.array([length / amplitude, fall])
+    covariance = np.array(minuit.covariance)[:2, :2]
+    n_dof = len(n) - 3
+    return FitResult(
+        name,
+        {"amplitude": amplitude, "length": length, "background": background, "radius": radius},
+        {**error, "radius": math.sqrt(by_parameter @ covariance @ by_parameter)},
+        units,
+        chi2=chi2,
+        n_dof=n_dof,
+        p_value=goodness(chi2, n_dof),
+        n_values=n_pixels,
+        series=Series(
+            x, hits / n - background, np.sqrt(np.maximum(hits, 1)) / n,
+            "distance from a bright pixel (pixel)", "excess of pixels with charge (1/pixel)",
+            {"fit": model(amplitude, length, 0.0)[filled] / n,
+             "error of the background": np.full(len(n), error["background"])},
+        ),
+        notes=("the halo reaches beyond max_radius",) if radius > max_radius else (),
+    )  # fmt: skip
