@@ -220,7 +220,7 @@ def _default_outputs(
             OutputConfig(after="find_clusters", path="{stem}_clusters.fits", table="clusters")
         )
     if measures:
-        outputs.append(OutputConfig(after="", path="{stem}_measures.ecsv", table="measures"))
+        outputs.append(OutputConfig(after="", path="{stem}_measures.csv", table="measures"))
     return tuple(outputs)
 
 

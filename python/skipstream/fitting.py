@@ -306,6 +306,6 @@ def linear_fit(design: Floats, y: Floats, covariance: Floats) -> tuple[Floats, F
 
 def goodness(chi2: float, n_dof: int) -> float:
     """Probability of a larger chi-square."""
-    from scipy.stats import chi2 as distribution
+    from scipy.special import chdtrc  # scipy.stats takes a second to import
 
-    return float(distribution.sf(chi2, n_dof)) if n_dof > 0 else math.nan
+    return float(chdtrc(n_dof, chi2)) if n_dof > 0 else math.nan
