@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdio>
-#include <source_location>
 #include <string>
 #include <type_traits>
 
@@ -9,21 +8,30 @@
 /// functions named as sentences; `return failures();` closes it.
 namespace check {
 
+/// Where a check stands: clang 14 has no std::source_location.
+struct Place {
+  const char* file;
+  int line;
+  const char* function;
+  static Place current(const char* file = __builtin_FILE(), int line = __builtin_LINE(),
+                       const char* function = __builtin_FUNCTION()) {
+    return {file, line, function};
+  }
+};
+
 inline int n_failed = 0;
 inline int n_checked = 0;
 
-inline void that(bool condition, const std::string& what = "",
-                 std::source_location where = std::source_location::current()) {
+inline void that(bool condition, const std::string& what = "", Place where = Place::current()) {
   ++n_checked;
   if (condition) return;
   ++n_failed;
-  std::fprintf(stderr, "%s:%u: %s: failed %s\n", where.file_name(), where.line(),
-               where.function_name(), what.c_str());
+  std::fprintf(stderr, "%s:%d: %s: failed %s\n", where.file, where.line, where.function,
+               what.c_str());
 }
 
 template <class A, class B>
-void equal(const A& a, const B& b, const std::string& what = "",
-           std::source_location where = std::source_location::current()) {
+void equal(const A& a, const B& b, const std::string& what = "", Place where = Place::current()) {
   std::string text = what;
   if constexpr (std::is_arithmetic_v<A> && std::is_arithmetic_v<B>) {
     text += " " + std::to_string(a) + " != " + std::to_string(b);
@@ -33,8 +41,7 @@ void equal(const A& a, const B& b, const std::string& what = "",
 
 /// `action` must throw `Exception` whose text contains `part`.
 template <class Exception, class Action>
-void throws(Action&& action, const std::string& part = "",
-            std::source_location where = std::source_location::current()) {
+void throws(Action&& action, const std::string& part = "", Place where = Place::current()) {
   try {
     action();
   } catch (const Exception& error) {

@@ -87,13 +87,13 @@ std::vector<FitsHdu> scan(const std::string& bytes, std::string* cut = nullptr) 
 }
 
 void refused(const std::string& bytes, const std::string& why,
-             std::source_location where = std::source_location::current()) {
+             check::Place where = check::Place::current()) {
   check::throws<FitsError>([&] { scan(bytes); }, why, where);
 }
 
 /// What is wrong with a value of a primary image's card.
 void card_is_refused(const std::string& keyword, const std::string& value, const std::string& why,
-                     std::source_location where = std::source_location::current()) {
+                     check::Place where = check::Place::current()) {
   refused(image({card(keyword, value)}), "raw.fits[0]: " + why, where);
 }
 
@@ -198,7 +198,7 @@ void a_card_twice_must_say_the_same() {
 }
 
 void parsed(const std::string& raw, const FitsCard& expected,
-            std::source_location where = std::source_location::current()) {
+            check::Place where = check::Place::current()) {
   const auto hdus = scan(image({raw_card(raw)}));
   const FitsCard& found = hdus[0].cards.at(5);
   check::equal(found.keyword, expected.keyword, raw + " keyword " + found.keyword, where);
@@ -493,7 +493,7 @@ void at_most_4096_hdus_are_read() {
 void a_cut_off_file_says_what_is_missing() {
   const std::string good = image();
   const auto cut_is = [](const std::string& bytes, std::size_t n_hdus, const std::string& what,
-                         std::source_location where = std::source_location::current()) {
+                         check::Place where = check::Place::current()) {
     std::string cut;
     const auto hdus = scan(bytes, &cut);
     check::equal(hdus.size(), n_hdus, cut, where);
@@ -532,7 +532,7 @@ void room_that_was_never_written_is_told() {
     return scan_fits(RoomySource(bytes, reserved), cut);
   };
   const auto cut_is = [&](const std::string& bytes, std::int64_t reserved, const std::string& what,
-                          std::source_location where = std::source_location::current()) {
+                          check::Place where = check::Place::current()) {
     std::string cut;
     const auto hdus = roomy(bytes, reserved, &cut);
     check::equal(hdus.size(), std::size_t{1}, cut, where);

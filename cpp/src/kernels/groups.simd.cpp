@@ -695,7 +695,7 @@ void select(const Group<Key>& group, const Search& search, Key* lower, Key* uppe
         const Doubles part = (target - to_doubles(from)) / to_doubles(n_upto.get(p) - from);
         const Doubles between = first + part * (last - first);
         Doubles x = (Doubles)next.get(p);
-        x = (x >= first) & (x < last) ? x : between;
+        x = ((x >= first) & (x < last)) ? x : between;
         x = x >= first ? x : first;  // not a number, too
         x = x <= last ? x : last;
         b = Number::key(x);

@@ -15,8 +15,6 @@ Spool::Spool(std::size_t n_planes, std::int64_t n_cols, std::int64_t memory_byte
              std::int64_t expected_bytes, std::string folder)
     : n_planes_(n_planes),
       n_cols_(n_cols),
-      row_bytes_(static_cast<std::size_t>(n_cols) *
-                 (n_planes * sizeof(double) + sizeof(std::uint32_t))),
       memory_bytes_(static_cast<std::size_t>(memory_bytes)),
       folder_(std::move(folder)) {
   memory_.reserve(static_cast<std::size_t>(

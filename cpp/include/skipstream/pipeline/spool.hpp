@@ -32,7 +32,6 @@ class Spool {
 
   std::size_t n_planes_;
   std::int64_t n_cols_;
-  std::size_t row_bytes_;
   std::size_t memory_bytes_;
   std::string folder_;
   std::vector<std::byte> memory_;
