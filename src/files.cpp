@@ -225,6 +225,8 @@ void register_files(py::module_& m) {
       .def_property_readonly("blank", [](const FileSamples& s) { return s.format().blank; })
       .def_property_readonly("piece_pixels",
                              [](const FileSamples& s) { return s.source().piece_pixels(); })
+      .def_property_readonly("cursor_bytes",
+                             [](const FileSamples& s) { return s.source().cursor_bytes(); })
       .def_property_readonly("datasum", &FileSamples::datasum);
 }
 

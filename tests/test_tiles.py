@@ -75,6 +75,21 @@ def test_rice_of_any_width_of_noise(dtype: str, sigma: float, tmp_path: Path) ->
     assert np.array_equal(samples_of(path), data)
 
 
+@pytest.mark.parametrize("n_skips", [1, 4, 2000])
+def test_a_quantised_tile_is_read_to_its_end(n_skips: int, tmp_path: Path) -> None:
+    data = noise((3, 40_000), "f4")
+    path = tmp_path / "raw.fits"
+    with fitsio.FITS(str(path), "rw") as file:
+        file.write(data, compress="RICE", qlevel=4)
+    samples = fits.getdata(path, 1).reshape(3, -1, n_skips)
+    config = sk.load_config({"input": {"n_skips": n_skips}, "stage": [{"kind": "compress_skips"}]})
+    (result,) = sk.run(config, [path])
+    assert result.status == "done", result.message
+    # The core sums in double, as NumPy does here in the same order up to rounding.
+    expected = samples.astype("f8").mean(axis=2)
+    assert np.allclose(result.planes["mean"], expected, rtol=2**-23, atol=0)
+
+
 def test_a_large_tile_is_read_through_a_window(tmp_path: Path) -> None:
     data = noise((200, 4000), "i4", 3e5)
     path = write(tmp_path / "raw.fits", data, "RICE_1", (200, 4000))

@@ -207,7 +207,7 @@ def test_a_memory_limit_is_obeyed_or_refused(inputs: Path, tmp_path: Path) -> No
     command = [*RUN, inputs / "cfg.toml", files(inputs)[0], "-o", tmp_path]
     done = subprocess.run([*command, "--memory-limit", "10M"], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "above the limit of 10 MiB" in done.stderr
+    assert "the limit leaves 0.0 MiB beside the program" in done.stderr
     assert subprocess.run([*command, "--memory-limit", "1G"], capture_output=True).returncode == 0
     wrong = subprocess.run([*command, "--memory-limit", "much"], capture_output=True, text=True)
     assert wrong.returncode == 2

@@ -141,6 +141,10 @@ class FileSamples:
     @property
     def piece_pixels(self) -> int: ...
     @property
+    def cursor_bytes(self) -> int:
+        """Memory of one thread's reader, at most."""
+
+    @property
     def datasum(self) -> int | None:
         """FITS DATASUM of the bytes read; None where they are compressed."""
 
@@ -176,6 +180,8 @@ class Pipeline:
         histogram_skips: Sequence[int] = ...,
         fit_gain: Callable[[NDArray[np.float64]], float] | None = ...,
         mask: NDArray[np.uint32] | None = ...,
+        source_bytes: int = ...,
+        memory_bytes: int = ...,
     ) -> None: ...
     plan: dict[str, Any]
     def push(self, samples: NDArray[Any]) -> None: ...

@@ -33,7 +33,7 @@ from .config import Config, OutputConfig
 from .layout import FileLayout, ImageLayout
 from .ledger import PART
 
-__all__ = ["PlaneFile", "config_digest", "whole_file", "write_table"]
+__all__ = ["PlaneFile", "config_digest", "load_writer", "whole_file", "write_table"]
 
 # Keywords that describe the input's own data unit, or that this program writes.
 _NOT_CARRIED = re.compile(
@@ -262,6 +262,20 @@ def write_table(
         _WRITERS[path.suffix](temporary, table, columns, header)
 
 
+def load_writer(path: Path) -> None:
+    """Import what a table of this name is written with: before its rows need the memory.
+
+    Raises
+    ------
+    ConfigError
+        It is not installed.
+    """
+    if path.suffix in (".ecsv", ".parquet"):
+        import astropy.table  # noqa: F401
+    if path.suffix == ".parquet":
+        _pyarrow()
+
+
 _FORMATS = {"i8": "K", "f8": "D", "i4": "J", "f4": "E", "i2": "I", "u1": "B", "b1": "L"}
 
 
@@ -374,12 +388,7 @@ def _write_ecsv(
     _as_qtable(table, columns, header).write(str(path), format="ascii.ecsv")
 
 
-def _write_parquet(
-    path: Path,
-    table: NDArray[np.void],
-    columns: Sequence[Mapping[str, str]],
-    header: Sequence[str],
-) -> None:
+def _pyarrow() -> tuple[Any, Any]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -387,6 +396,16 @@ def _write_parquet(
         raise _core.ConfigError(
             "output: .parquet needs pyarrow; pip install 'skipstream[parquet]'"
         ) from None
+    return pa, pq
+
+
+def _write_parquet(
+    path: Path,
+    table: NDArray[np.void],
+    columns: Sequence[Mapping[str, str]],
+    header: Sequence[str],
+) -> None:
+    pa, pq = _pyarrow()
     arrays = [pa.array(np.ascontiguousarray(table[column["name"]])) for column in columns]
     fields = [
         pa.field(

@@ -32,6 +32,7 @@ _MAGIC: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
     b"\xfd7zXZ\x00": ("xz", lzma.open),
 }
 _BLOCK = 1 << 20
+_ROWS_BYTES = 4 << 20  # of the rows that fitsio hands out at once, but for a wider one
 STDIN = Path("-")
 
 
@@ -112,6 +113,10 @@ class Samples:
     blank: int | None = None
     piece_rows: int = 1
 
+    def held_bytes(self, threads: int) -> int:
+        """Memory of those who read for so many threads, at most."""
+        raise NotImplementedError
+
     def feed(self, pipeline: _core.Pipeline, report: Callable[[int], None] | None) -> int | None:
         """Send all rows through the pipeline; returns the DATASUM of what was read, if known."""
         raise NotImplementedError
@@ -137,6 +142,9 @@ class _CoreSamples(Samples):
         self.blank = self._samples.blank if image.pad is None else image.pad
         self.piece_rows = max(1, self._samples.piece_pixels // image.n_cols)
 
+    def held_bytes(self, threads: int) -> int:
+        return threads * self._samples.cursor_bytes
+
     def feed(self, pipeline: _core.Pipeline, report: Callable[[int], None] | None) -> int | None:
         pipeline.run(self._samples, report)
         return self._samples.datasum
@@ -146,10 +154,25 @@ class _RowSamples(Samples):
     """Rows through fitsio, a bounded number at a time: for rare compressions and regions."""
 
     def __init__(self, image: ImageLayout) -> None:
+        import fitsio  # noqa: F401  now: its memory is the program's, not that of the rows
+
         self._image = image
         self.dtype = _row_dtype(image)
         if image.skips == "regions":
             self.blank = int(np.iinfo(np.dtype(self.dtype)).min)
+
+    def held_bytes(self, threads: int) -> int:
+        image = self._image
+        row = image.hdu.axes[0] * (image.n_skips if image.skips in ("planes", "hdus") else 1)
+        words = {card[0]: card[1] for card in image.hdu.cards}
+        height = words.get("ZTILE2", "1")
+        # CFITSIO holds up to 20 bytes for a sample of the tiles of a row, those of the row before
+        # among them; NumPy a few copies of the rows.
+        held = 20 * row * (int(height) if height.isdigit() else 1)
+        held += 4 * max(_ROWS_BYTES, row * 8)
+        if image.skips == "regions":  # the places of all samples of a row, and these
+            held += 3 * max(_ROWS_BYTES, image.n_cols * image.n_skips * 8)
+        return held
 
     def feed(self, pipeline: _core.Pipeline, report: Callable[[int], None] | None) -> int | None:
         image = self._image
@@ -296,7 +319,7 @@ def _rows(image: ImageLayout, dtype: np.dtype[Any]) -> Iterator[tuple[int, NDArr
     import fitsio
 
     width = image.n_cols * image.n_skips
-    step = max(1, (4 << 20) // (width * dtype.itemsize))
+    step = max(1, _ROWS_BYTES // (width * dtype.itemsize))
     end = image.first_row + image.rows_there
     columns = slice(image.first_sample, image.first_sample + width)
     with contextlib.ExitStack() as stack:

@@ -24,7 +24,7 @@ from .cards import card
 from .config import Config, OutputConfig
 from .layout import FileLayout, ImageLayout, read_layout, stem_of
 from .ledger import Ledger, finished, locked_folder, reason_of
-from .outputs import PlaneFile, Source, config_digest, provenance, write_table
+from .outputs import PlaneFile, Source, config_digest, load_writer, provenance, write_table
 from .pipeline import reducers_of
 from .reading import STDIN, Samples, check_datasum, open_samples, plain_file
 from .reference import sample_stages
@@ -124,11 +124,13 @@ def image_info(image: ImageLayout, samples: Samples, config: Config) -> _core.Im
 
 def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
     """Plan of an image: stages, shapes, delay and bytes; no sample is read."""
+    samples = open_samples(image)
     pipeline = _core.Pipeline(
         config.stages,
-        image_info(image, open_samples(image), config),
+        image_info(image, samples, config),
         foreign=reducers_of(config.stages),
         fit_gain=_fit_gain,
+        source_bytes=samples.held_bytes(1),
     )
     return pipeline.plan
 
@@ -242,7 +244,8 @@ def run(
         End the run at the first file that fails or is cut off.
     memory_limit
         Bytes that the plan of an image may need, with the interpreter; a file that needs more is
-        refused before its samples are read.
+        refused before its samples are read. What is handed over comes on top: tables of clusters,
+        and without `output` the planes.
     progress
         Called with a path, and the bytes of raw samples and the rows done: so far with `jobs` = 1,
         else when the file is done.
@@ -445,7 +448,9 @@ class _FileRun:
         files: list[tuple[int, PlaneFile]] = []
         try:
             for output, target in self.targets:
-                if output.table is None:
+                if output.table is not None:
+                    load_writer(target)
+                else:
                     number = self.config.stage_number(output.after)
                     files.append((number, PlaneFile(target, output, self.source(), layout)))
             results = []
@@ -554,6 +559,7 @@ class _FileRun:
                 plane[rows] = values
             kept["mask"][rows] = mask
 
+        left = self.memory_left()
         pipeline = _core.Pipeline(
             self.config.stages,
             image_info(image, samples, self.config),
@@ -567,12 +573,14 @@ class _FileRun:
             histogram_skips=taken.histogram_skips if taken is not None else (),
             fit_gain=_fit_gain,
             mask=self.known_mask(image),
+            source_bytes=samples.held_bytes(self.options.threads),
+            memory_bytes=left,
         )
         planned = pipeline.plan["total_bytes"]
         if taken is not None:
             for stage, name in measured.items():
                 planned += taken.n_bytes(name, pipeline.planes_after(stage))
-        self.check_memory(planned)
+        self.check_memory(planned, left)
         if taken is not None:
             for stage, name in measured.items():
                 taken.begin_planes(name, pipeline.planes_after(stage))
@@ -677,16 +685,17 @@ class _FileRun:
                 if one.amplifier == first:
                     one.measures[f"{name}:{second}"] = result
 
-    def check_memory(self, planned: int) -> None:
+    def memory_left(self) -> int:
+        """Bytes that a plan may need beside the program; below 0: any number."""
         limit = self.options.memory_limit
-        if limit is None:
-            return
-        total = planned + resident_bytes()
-        if total > limit:
+        return -1 if limit is None else max(0, limit - resident_bytes())
+
+    def check_memory(self, planned: int, left: int) -> None:
+        """The plan with what is measured; without it, the core has refused already."""
+        if 0 <= left < planned:
             raise _core.ConfigError(
-                f"{self.path}: needs {planned / 2**20:.0f} MiB beside the program's own "
-                f"{(total - planned) / 2**20:.0f}, above the limit of {limit / 2**20:.0f} MiB; "
-                "lower max_pixels or the number of planes, or use fewer threads"
+                f"{self.path}: needs {planned / 2**20:.1f} MiB: with what is measured; the limit "
+                f"leaves {left / 2**20:.1f} MiB beside the program; measure less, or fewer planes"
             )
 
     def take_table(

@@ -319,16 +319,14 @@ class TileReader::Tile {
         to += m * size;
         n -= m;
       }
-      return;
+    } else if (reader_.code_bytes_ == 1) {
+      take_rice(reinterpret_cast<std::uint8_t*>(to), n);
+    } else if (reader_.code_bytes_ == 2) {
+      take_rice(reinterpret_cast<std::int16_t*>(to), n);
+    } else {
+      take_rice(reinterpret_cast<std::int32_t*>(to), n);
     }
-    switch (reader_.code_bytes_) {
-      case 1:
-        return take_rice(reinterpret_cast<std::uint8_t*>(to), n);
-      case 2:
-        return take_rice(reinterpret_cast<std::int16_t*>(to), n);
-      default:
-        return take_rice(reinterpret_cast<std::int32_t*>(to), n);
-    }
+    if (left_ == 0) check_rest();
   }
 
  private:
@@ -425,7 +423,6 @@ class TileReader::Tile {
       if (n == 0) break;
       refill();
     }
-    if (left_ == 0) check_rest();
   }
 
   /// A tile that has samples for less than its bytes was damaged; a writer may fill up a word.
@@ -653,6 +650,35 @@ std::int64_t TileReader::piece_pixels() const {
     return std::max<std::int64_t>(1, shape_.n_rows * shape_.n_cols);
   }
   return std::min(tile_rows_, std::max<std::int64_t>(1, shape_.n_rows)) * shape_.n_cols;
+}
+
+bool TileReader::has_whole_tiles() const {
+  if (codec_ != Codec::rice) return true;
+  if ((!gzipped_ && !uncompressed_) || shape_.n_rows <= 0) return false;
+  std::vector<std::byte> row(static_cast<std::size_t>(table_row_bytes_));
+  const std::int64_t last_row = shape_.first_row + shape_.n_rows - 1;
+  const std::int64_t end = (last_row / tile_rows_ + 1) * tiles_across_;
+  for (auto tile = shape_.first_row / tile_rows_ * tiles_across_; tile < end; ++tile) {
+    source_.read(table_offset_ + tile * table_row_bytes_, row);
+    if (heap_part(row, *compressed_, 1, tile).first == 0) return true;
+  }
+  return false;
+}
+
+std::int64_t TileReader::cursor_bytes() const {
+  std::int64_t bytes = tiles_across_ * (window_bytes + kernels::rice_margin + table_row_bytes_ +
+                                        static_cast<std::int64_t>(sizeof(Tile)));
+  if (has_whole_tiles()) {
+    const std::int64_t size = tile_rows_ * std::max({code_bytes_, stored_bytes_, format_.n_bytes});
+    bytes += row_samples_ * size;
+    if (codec_ == Codec::gzip1 || codec_ == Codec::gzip2 || gzipped_) {
+      // The streams, which no writer keeps where they are longer than their samples; and what
+      // zlib's caller holds of one tile: parts, then the whole.
+      bytes += row_samples_ * size + 2 * tile_cols_ * size;
+    }
+  }
+  if (shape_.is_reversed) bytes += shape_.n_cols * shape_.n_skips * format_.n_bytes;
+  return bytes;
 }
 
 std::unique_ptr<SampleCursor> TileReader::cursor() const { return std::make_unique<Cursor>(*this); }

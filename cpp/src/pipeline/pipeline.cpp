@@ -62,6 +62,11 @@ auto named(std::optional<std::size_t> number, Begin&& begin) {
   }
 }
 
+std::string in_mib(std::int64_t n_bytes) {
+  const std::int64_t tenths = n_bytes / (1 << 20) * 10 + (n_bytes % (1 << 20) * 10 >> 20);
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10);
+}
+
 std::int64_t row_bytes(const std::vector<PlaneInfo>& planes, std::int64_t n_cols) {
   return n_cols * static_cast<std::int64_t>(planes.size() * sizeof(double) + sizeof(std::uint32_t));
 }
@@ -241,6 +246,24 @@ void Pipeline::begin_buffers(const ImageInfo& image) {
   block_pixels_ = std::min(block_pixels_, chunk_pixels);
 
   const std::size_t n_buffers = n_threads > 1 ? 2 : 1;
+  std::int64_t replayed = 0;
+  plan_.buffer_bytes =
+      (in_order_ ? rows_together() * image_.n_cols * pixel_bytes_ : 0) +
+      static_cast<std::int64_t>(n_buffers) * plan_.chunk_rows * planes_row_bytes +
+      n_threads * (block_pixels_ * pixel_bytes_ + chain_.reduction->scratch_bytes()) +
+      options_.source_bytes;
+  for (std::size_t i = 0; i < spools_.size(); ++i) {  // one after another gives its rows back
+    if (!spools_[i]) continue;
+    replayed = std::max(replayed, plan_.chunk_rows * row_bytes(links_[i]->planes, image.n_cols));
+  }
+  plan_.buffer_bytes += replayed;
+  if (options_.memory_bytes >= 0 && plan_.total_bytes() > options_.memory_bytes) {
+    throw ConfigError("needs " + in_mib(plan_.total_bytes()) +
+                      " MiB: " + in_mib(plan_.buffer_bytes) + " for rows on their way and " +
+                      in_mib(plan_.state_bytes) + " for what the stages hold; the limit leaves " +
+                      in_mib(options_.memory_bytes) +
+                      " MiB beside the program; use fewer threads or planes, or lower max_pixels");
+  }
   for (std::size_t b = 0; b < n_buffers; ++b) {
     Buffer buffer;
     const auto n = static_cast<std::size_t>(chunk_pixels);
@@ -262,10 +285,6 @@ void Pipeline::begin_buffers(const ImageInfo& image) {
     reduce_scratch_.push_back(scratch(chain_.reduction->scratch_bytes()));
     block_planes_.emplace_back(reduced_planes_.size());
   }
-  plan_.buffer_bytes =
-      (in_order_ ? rows_together() * image_.n_cols * pixel_bytes_ : 0) +
-      static_cast<std::int64_t>(n_buffers) * plan_.chunk_rows * planes_row_bytes +
-      n_threads * (block_pixels_ * pixel_bytes_ + chain_.reduction->scratch_bytes());
   begin_records(static_cast<std::size_t>(n_threads));
   workers_ = std::make_unique<Workers>(static_cast<std::size_t>(n_threads));
 }

@@ -24,6 +24,8 @@ class SampleSource {
   virtual ~SampleSource() = default;
   /// Cursors seek multiples of this. All pixels at once: the source is read in order.
   [[nodiscard]] virtual std::int64_t piece_pixels() const { return 1; }
+  /// Memory that a cursor holds, at most, beside the scratch that it is given.
+  [[nodiscard]] virtual std::int64_t cursor_bytes() const { return 0; }
   [[nodiscard]] virtual std::unique_ptr<SampleCursor> cursor() const = 0;
 };
 

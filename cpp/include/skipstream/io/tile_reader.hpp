@@ -37,6 +37,8 @@ class TileReader : public SampleSource {
   [[nodiscard]] std::int64_t complete_rows(std::int64_t bytes_there) const;
 
   [[nodiscard]] std::int64_t piece_pixels() const override;
+  /// Reads the descriptors of the tiles, where some may be stored in another way than the others.
+  [[nodiscard]] std::int64_t cursor_bytes() const override;
   [[nodiscard]] std::unique_ptr<SampleCursor> cursor() const override;
   [[nodiscard]] const SampleFormat& format() const { return format_; }
 
@@ -60,6 +62,8 @@ class TileReader : public SampleSource {
                                                                 int element_bytes,
                                                                 std::int64_t tile) const;
   void read_columns(const FitsHdu& hdu);
+  /// Whether a tile of the image is decoded as a whole, not through a window.
+  [[nodiscard]] bool has_whole_tiles() const;
 
   const ByteSource& source_;
   const Inflate inflate_;

@@ -30,6 +30,8 @@ struct PipelineOptions {
   std::vector<std::int64_t> histogram_skips;  ///< samples of which histograms are taken
   FitGain fit_gain;                           ///< for calibrate.gain = "fit"
   std::vector<std::uint32_t> mask;            ///< (n_rows, n_cols), known beforehand; or empty
+  std::int64_t source_bytes = 0;   ///< memory of the cursors of the source that will be run
+  std::int64_t memory_bytes = -1;  ///< that the plan may need; below 0: any
 };
 
 struct PlannedStage {
@@ -49,7 +51,7 @@ struct PipelinePlan {
   std::int64_t first_used_skip = 0;
   std::int64_t n_used_skips = 0;
   std::int64_t delay_rows = 0;
-  std::int64_t buffer_bytes = 0;  ///< chunks, read buffers and scratch of all threads
+  std::int64_t buffer_bytes = 0;  ///< chunks, cursors, read buffers and scratch of all threads
   std::int64_t state_bytes = 0;   ///< of all stages, and of the barriers' spools
   std::int64_t record_bytes = 0;  ///< of kept samples and histograms
   [[nodiscard]] std::int64_t total_bytes() const {

@@ -3,9 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <tuple>
-#include <vector>
 
 #include "skipstream/base/image.hpp"
+#include "skipstream/base/large_vector.hpp"
 #include "skipstream/base/stage.hpp"
 #include "skipstream/config/describe.hpp"
 
@@ -43,8 +43,8 @@ class CorrectLeach : public SampleStage {
   std::size_t row_bytes_ = 0;
   std::size_t shift_bytes_ = 0;
   std::int64_t n_rows_ = 0;       ///< seen so far
-  std::vector<std::byte> held_;   ///< the last row seen, then the samples that follow it
-  std::vector<std::byte> first_;  ///< the first samples of the image
+  LargeVector<std::byte> held_;   ///< the last row seen, then the samples that follow it
+  LargeVector<std::byte> first_;  ///< the first samples of the image
 };
 
 }  // namespace skipstream
