@@ -33,7 +33,6 @@ class SampleReader : public SampleSource {
   [[nodiscard]] std::unique_ptr<SampleCursor> cursor() const override;
 
   [[nodiscard]] const SampleFormat& format() const { return format_; }
-  [[nodiscard]] const SampleShape& shape() const { return shape_; }
   /// The FITS DATASUM (ones' complement sum of big-endian 32-bit words) of all bytes read so far,
   /// in any order: that of the data unit when every sample was read once.
   [[nodiscard]] std::uint32_t datasum() const;
@@ -63,7 +62,6 @@ class PlaneReader : public SampleSource {
   PlaneReader(std::vector<Plane> planes, const SampleFormat& format, const SampleShape& shape);
 
   [[nodiscard]] std::unique_ptr<SampleCursor> cursor() const override;
-  [[nodiscard]] const SampleFormat& format() const { return format_; }
   [[nodiscard]] std::uint32_t datasum() const;
 
  private:

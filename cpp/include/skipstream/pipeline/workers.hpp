@@ -24,7 +24,6 @@ class Workers {
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
 
-  [[nodiscard]] std::size_t size() const { return threads_.size() + 1; }
   /// `task` must stay valid until `wait` returns.
   void start(std::int64_t n_tasks, const Task& task);
   void wait();

@@ -1,0 +1,498 @@
+// What the readers and the writer of images refuse, and the samples of every width and order.
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "check.hpp"
+#include "skipstream/base/error.hpp"
+#include "skipstream/io/byte_source.hpp"
+#include "skipstream/io/fits_structure.hpp"
+#include "skipstream/io/plane_writer.hpp"
+#include "skipstream/io/sample_reader.hpp"
+#include "skipstream/io/tile_reader.hpp"
+
+using namespace skipstream;
+
+namespace {
+
+constexpr std::int64_t huge = std::numeric_limits<std::int64_t>::max();
+
+std::vector<std::byte> counting(std::size_t n) {
+  std::vector<std::byte> bytes(n);
+  for (std::size_t i = 0; i < n; ++i) bytes[i] = static_cast<std::byte>(i * 7 + 1);
+  return bytes;
+}
+
+/// A plain image of 3 rows of 12 samples, or a cube.
+FitsHdu plain(int n_bytes = 2, std::vector<std::int64_t> axes = {12, 3}) {
+  FitsHdu hdu;
+  hdu.kind = "image";
+  hdu.axes = std::move(axes);
+  hdu.format.n_bytes = n_bytes;
+  hdu.format.big_endian = true;
+  return hdu;
+}
+
+void bytes_outside_of_memory_are_refused() {
+  const auto bytes = counting(10);
+  const MemorySource source("memory", bytes);
+  std::array<std::byte, 4> four{};
+  source.read(6, four);
+  check::that(four[3] == bytes[9], "the last bytes");
+  for (const std::int64_t offset : {std::int64_t{-1}, std::int64_t{7}, std::int64_t{11}, huge}) {
+    check::throws<FitsError>([&] { source.read(offset, four); }, "but the file ends at 10");
+  }
+}
+
+void the_sum_of_words_is_that_of_any_pieces() {
+  const auto bytes = counting(1'000'003);
+  const MemorySource source("memory", bytes);
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    sum += std::to_integer<std::uint64_t>(bytes[i]) << (24 - 8 * (i % 4));
+  }
+  while (sum >> 32 != 0) sum = (sum & 0xffffffffU) + (sum >> 32);
+  check::equal(sum_of_words(source, 0, std::ssize(bytes)), static_cast<std::uint32_t>(sum));
+}
+
+void a_file_is_the_one_that_was_opened() {
+  const std::string folder = "/tmp/skipstream_test_readers_" + std::to_string(getpid());
+  std::filesystem::create_directory(folder);
+  const std::string path = folder + "/file";
+  const auto fill = [&](int n) {
+    std::ofstream(path) << std::string(static_cast<std::size_t>(n), 'x');
+  };
+
+  fill(100);
+  const FileSource grown(path);
+  grown.check_unchanged();
+  std::ofstream(path, std::ios::app) << "more";
+  check::throws<IoError>([&] { grown.check_unchanged(); }, "changed while it was read");
+
+  const FileSource touched(path);
+  const std::array<timespec, 2> times{timespec{1, 0}, timespec{1, 0}};
+  utimensat(AT_FDCWD, path.c_str(), times.data(), 0);
+  check::throws<IoError>([&] { touched.check_unchanged(); }, "changed while it was read");
+
+  const FileSource replaced(path);
+  std::ofstream(folder + "/other") << "y";
+  std::filesystem::rename(folder + "/other", path);
+  check::throws<IoError>([&] { replaced.check_unchanged(); }, "was replaced");
+  const FileSource removed(path);
+  std::filesystem::remove(path);
+  check::throws<IoError>([&] { removed.check_unchanged(); }, "was replaced");
+
+  fill(100);
+  const FileSource shrunk(path);
+  std::filesystem::resize_file(path, 10);
+  std::array<std::byte, 20> some{};
+  check::throws<FitsError>([&] { shrunk.read(0, some); }, "ends at 10");
+  check::throws<IoError>([&] { const FileSource folder_source(folder); }, "is a folder");
+  check::throws<IoError>([&] { const FileSource device("/dev/null"); }, "is a device");
+  check::throws<IoError>([&] { const FileSource none(folder + "/none"); }, "cannot open");
+  std::filesystem::remove_all(folder);
+}
+
+/// Numbers 0, 1, 2, ... of a width, as FITS stores them.
+std::vector<std::byte> numbers(std::size_t n, int n_bytes) {
+  std::vector<std::byte> bytes;
+  for (std::size_t i = 0; i < n; ++i) {
+    for (int b = n_bytes - 1; b >= 0; --b) bytes.push_back(static_cast<std::byte>(i >> (8 * b)));
+  }
+  return bytes;
+}
+
+std::vector<int> read_all(const SampleSource& source, std::int64_t n_pixels, std::int64_t n_skips,
+                          int n_bytes) {
+  std::vector<std::byte> scratch(static_cast<std::size_t>(n_pixels * n_skips * n_bytes));
+  const auto cursor = source.cursor();
+  cursor->seek(0);
+  const std::byte* samples = cursor->next(n_pixels, scratch.data());
+  std::vector<int> found;
+  for (std::int64_t i = 0; i < n_pixels * n_skips; ++i) {
+    found.push_back(std::to_integer<int>(samples[(i + 1) * n_bytes - 1]));
+  }
+  return found;
+}
+
+void a_reversed_image_is_read_from_its_end() {
+  for (const int n_bytes : {1, 2, 4, 8}) {
+    const auto bytes = numbers(36, n_bytes);
+    const MemorySource source("raw", bytes);
+    const SampleShape shape{
+        .n_rows = 3, .n_cols = 3, .n_skips = 2, .first_sample = 6, .is_reversed = true};
+    const SampleReader reader(source, plain(n_bytes), shape);
+    const std::vector<int> expected{11, 10, 9,  8,  7,  6,  23, 22, 21,
+                                    20, 19, 18, 35, 34, 33, 32, 31, 30};
+    check::that(read_all(reader, 9, 2, n_bytes) == expected, std::to_string(n_bytes));
+    // Not reversed, the whole rows of all samples are one read.
+    const SampleReader whole(source, plain(n_bytes), {.n_rows = 3, .n_cols = 12});
+    check::equal(read_all(whole, 36, 1, n_bytes).back(), 35);
+  }
+}
+
+void rows_are_those_of_the_axes() {
+  check::equal(row_samples_of(plain(2, {12})), std::int64_t{12});
+  check::equal(rows_of(plain(2, {12})), std::int64_t{1});
+  check::equal(row_samples_of(plain(2, {})), std::int64_t{1});
+  check::equal(row_samples_of(plain(2, {4, 5, 6})), std::int64_t{20});
+  check::equal(rows_of(plain(2, {4, 5, 6})), std::int64_t{6});
+}
+
+void shapes_that_the_samples_do_not_have_are_refused() {
+  const auto bytes = numbers(36, 2);
+  const MemorySource source("raw", bytes);
+  const std::vector<SampleShape> wrong{
+      {.n_rows = -1, .n_cols = 12},
+      {.n_rows = 4, .n_cols = 12},
+      {.n_rows = 3, .n_cols = 0},
+      {.n_rows = 3, .n_cols = 12, .n_skips = 0},
+      {.n_rows = 3, .n_cols = 12, .first_row = -1},
+      {.n_rows = 3, .n_cols = 12, .first_row = 1},
+      {.n_rows = 3, .n_cols = 12, .first_sample = -1},
+      {.n_rows = 3, .n_cols = 12, .first_sample = 1},
+      {.n_rows = 3, .n_cols = 6, .n_skips = 3},
+      {.n_rows = 3, .n_cols = huge, .n_skips = 2},
+  };
+  for (const auto& shape : wrong) {
+    check::throws<FitsError>([&] { const SampleReader reader(source, plain(), shape); },
+                             "does not hold");
+  }
+  const SampleShape good{.n_rows = 3, .n_cols = 12};
+  for (const auto& axes : {std::vector<std::int64_t>{}, {1, 1, 12, 3}}) {
+    check::throws<FitsError>([&] { const SampleReader reader(source, plain(2, axes), good); },
+                             "does not hold");
+  }
+  FitsHdu compressed = plain();
+  compressed.compression = "RICE_1";
+  check::throws<FitsError>([&] { const SampleReader reader(source, compressed, good); },
+                           "RICE_1-compressed");
+  FitsHdu table = plain();
+  table.kind = "table";
+  check::throws<FitsError>([&] { const SampleReader reader(source, table, good); }, "is a table");
+}
+
+void planes_are_those_of_the_cube() {
+  const auto bytes = numbers(24, 2);
+  const MemorySource source("raw", bytes);
+  const FitsHdu cube = plain(2, {4, 3, 2});
+  const PlaneReader reader(source, cube, {.n_rows = 2, .n_cols = 4, .n_skips = 2, .first_row = 1});
+  const std::vector<int> expected{4, 16, 5, 17, 6, 18, 7, 19, 8, 20, 9, 21, 10, 22, 11, 23};
+  check::that(read_all(reader, 8, 2, 2) == expected, "pixels have a sample of each plane");
+  const std::vector<SampleShape> wrong{
+      {.n_rows = 3, .n_cols = 3, .n_skips = 2},
+      {.n_rows = 3, .n_cols = 4, .n_skips = 3},
+      {.n_rows = 3, .n_cols = 4, .n_skips = 2, .first_row = -1},
+      {.n_rows = 3, .n_cols = 4, .n_skips = 2, .first_row = 1},
+  };
+  for (const auto& shape : wrong) {
+    check::throws<FitsError>([&] { const PlaneReader bad(source, cube, shape); }, "in planes");
+  }
+  check::throws<FitsError>(
+      [&] { const PlaneReader bad(source, plain(), {.n_rows = 3, .n_cols = 12}); }, "in planes");
+  check::throws<FitsError>(
+      [&] {
+        const PlaneReader bad({{&source, 0}}, cube.format, {.n_cols = 4, .n_skips = 2});
+      },
+      "2 skips got 1 planes");
+}
+
+using Cards = std::map<std::string, std::string>;
+
+/// Tiles of 6 samples of 16 bits, two in a row and 2 rows of them: a table and its heap.
+struct Table {
+  FitsHdu hdu;
+  std::vector<std::byte> bytes;
+};
+
+Table tiles(const Cards& changes = {}, const std::string& codec = "NOCOMPRESS", int n_bytes = 2) {
+  Table made;
+  made.hdu = plain(n_bytes);
+  made.hdu.kind = "bintable";
+  made.hdu.axes = {12, 2};
+  made.hdu.compression = codec;
+  Cards cards{{"NAXIS1", "8"},   {"NAXIS2", "4"}, {"TFIELDS", "1"}, {"TTYPE1", "COMPRESSED_DATA"},
+              {"TFORM1", "1PB"}, {"ZTILE1", "6"}};
+  for (const auto& [keyword, value] : changes) cards[keyword] = value;
+  for (const auto& [keyword, value] : cards) made.hdu.cards.push_back({keyword, value, "", false});
+  for (int tile = 0; tile < 4; ++tile) {
+    for (const int number : {6 * n_bytes, 6 * n_bytes * tile}) {
+      for (int b = 3; b >= 0; --b) made.bytes.push_back(static_cast<std::byte>(number >> (8 * b)));
+    }
+  }
+  const auto heap = numbers(24, n_bytes);
+  made.bytes.insert(made.bytes.end(), heap.begin(), heap.end());
+  made.hdu.data_bytes = made.hdu.bytes_there = std::ssize(made.bytes);
+  return made;
+}
+
+constexpr SampleShape all_tiles{.n_rows = 2, .n_cols = 12};
+
+std::vector<int> read_tiles(const Table& table, const SampleShape& shape = all_tiles) {
+  const MemorySource source("raw", table.bytes);
+  const TileReader reader(source, table.hdu, shape, {});
+  check::that(reader.cursor_bytes() > 0, "a cursor holds a tile");
+  return read_all(reader, shape.n_rows * shape.n_cols, shape.n_skips, reader.format().n_bytes);
+}
+
+void refuses_tiles(const Cards& changes, const std::string& why,
+                   const std::string& codec = "NOCOMPRESS") {
+  check::throws<FitsError>([&] { read_tiles(tiles(changes, codec)); }, why);
+}
+
+void tables_that_hold_no_tiles_are_refused() {
+  // Machines that swap leave the low byte first.
+  const std::vector<int> high = read_tiles(tiles());
+  check::equal(high.size(), std::size_t{24});
+  const std::vector<std::pair<Cards, std::string>> wrong{
+      {{{"ZTILE1", "0"}}, "not known"},
+      {{{"ZTILE2", "0"}}, "not known"},
+      {{{"ZTILE1", "6"}, {"ZTILE2", std::to_string(huge)}}, "not known"},
+      {{{"ZTILE2", "100000000"}}, "not known"},
+      {{{"NAXIS1", "0"}}, "NAXIS1 of the table"},
+      {{{"NAXIS1", "65537"}}, "NAXIS1 of the table"},
+      {{{"THEAP", "9999"}}, "THEAP"},
+      {{{"TFIELDS", "1000"}}, "TFIELDS"},
+      {{{"TFORM1", "65537PB"}}, "not a column format"},
+      {{{"TFORM1", "0PB"}}, "has format 0PB"},
+      {{{"TFORM1", "1B"}}, "has format 1B"},
+      {{{"TFORM1", "99999999999999999999PB"}}, "TFORM1 is wrong"},
+      {{{"TFORM1", "1QB"}}, "wider than NAXIS1"},
+      {{{"TTYPE1", "OTHER"}}, "no column COMPRESSED_DATA"},
+      {{{"TTYPE1", "UNCOMPRESSED_DATA"}}, "no column COMPRESSED_DATA"},
+      {{{"TTYPE1", "GZIP_COMPRESSED_DATA"}}, "no column COMPRESSED_DATA"},
+  };
+  for (const auto& [changes, why] : wrong) refuses_tiles(changes, why);
+  for (const std::string value : {"0", "1048577", "x"}) {
+    refuses_tiles({{"ZNAME1", "BLOCKSIZE"}, {"ZVAL1", value}}, "BLOCKSIZE", "RICE_1");
+  }
+  refuses_tiles({}, "tile", "RICE_ONE");
+  for (const auto& axes : {std::vector<std::int64_t>{}, {12, 2, 1}, {0, 2}, {12, 0}}) {
+    Table table = tiles();
+    table.hdu.axes = axes;
+    check::that(!TileReader::knows(table.hdu), "axes that no tiles have");
+  }
+  Table line = tiles({{"NAXIS2", "2"}});
+  line.hdu.axes = {12};
+  check::equal(read_tiles(line, {.n_rows = 1, .n_cols = 12}).size(), std::size_t{12});
+  Table many = tiles({{"ZTILE2", "2"}, {"NAXIS2", std::to_string(huge)}});
+  many.hdu.axes = {12, huge};
+  check::throws<FitsError>([&] { read_tiles(many); }, "the number of tiles exceeds 64 bits");
+}
+
+void shapes_that_the_tiles_do_not_have_are_refused() {
+  const std::vector<SampleShape> wrong{
+      {.n_rows = 2, .n_cols = 0},
+      {.n_rows = 2, .n_cols = 12, .n_skips = 0},
+      {.n_rows = 2, .n_cols = 12, .first_row = -1},
+      {.n_rows = 2, .n_cols = 12, .first_row = 1},
+      {.n_rows = 2, .n_cols = 12, .first_sample = -1},
+      {.n_rows = 2, .n_cols = 12, .first_sample = 1},
+  };
+  for (const auto& shape : wrong) {
+    check::throws<FitsError>([&] { read_tiles(tiles(), shape); }, "does not hold the image");
+  }
+}
+
+/// The value that a column of one value gives for scale, zero or blank, in a table of one tile.
+Table quantised(const Cards& changes, const std::string& extra) {
+  Table made;
+  made.hdu = plain(4, {2, 1});
+  made.hdu.kind = "bintable";
+  made.hdu.compression = "NOCOMPRESS";
+  made.hdu.format.kind = SampleKind::floating;
+  Cards cards{{"NAXIS1", std::to_string(8 + extra.size())},
+              {"NAXIS2", "1"},
+              {"TFIELDS", "2"},
+              {"TTYPE1", "COMPRESSED_DATA"},
+              {"TFORM1", "1PB"},
+              {"TTYPE2", "ZSCALE"},
+              {"ZQUANTIZ", "NO_DITHER"}};
+  for (const auto& [keyword, value] : changes) cards[keyword] = value;
+  for (const auto& [keyword, value] : cards) made.hdu.cards.push_back({keyword, value, "", false});
+  for (const char byte :
+       std::string("\0\0\0\x08\0\0\0\0", 8) + extra + std::string("\0\0\0\1\0\0\0\2", 8)) {
+    made.bytes.push_back(static_cast<std::byte>(byte));
+  }
+  made.hdu.data_bytes = made.hdu.bytes_there = std::ssize(made.bytes);
+  return made;
+}
+
+std::array<float, 2> floats_of(const Table& table) {
+  const MemorySource source("raw", table.bytes);
+  const TileReader reader(source, table.hdu, {.n_rows = 1, .n_cols = 2}, {});
+  std::array<float, 2> found{};
+  const auto cursor = reader.cursor();
+  cursor->seek(0);
+  cursor->next(2, reinterpret_cast<std::byte*>(found.data()));
+  return found;
+}
+
+void scales_come_from_columns_of_any_number() {
+  const std::map<std::string, std::string> columns{{"1D", std::string("\x40\x08\0\0\0\0\0\0", 8)},
+                                                   {"1E", std::string("\x40\x40\0\0", 4)},
+                                                   {"1J", std::string("\0\0\0\3", 4)},
+                                                   {"1I", std::string("\0\3", 2)},
+                                                   {"1K", std::string("\0\0\0\0\0\0\0\3", 8)}};
+  for (const auto& [form, bytes] : columns) {
+    const auto found = floats_of(quantised({{"TFORM2", form}}, bytes));
+    check::equal(found[0], 3.0F, form);
+    check::equal(found[1], 6.0F, form);
+  }
+  check::throws<FitsError>(
+      [&] {
+        floats_of(quantised({{"TFORM2", "1A"}}, "3"));
+      },
+      "must be numbers");
+  check::throws<FitsError>(
+      [&] {
+        floats_of(quantised({{"TFORM2", "16X"}}, "33"));
+      },
+      "must be numbers");
+  // Scale and zero of the header, where there are no columns; the second code is blank.
+  const auto found = floats_of(quantised(
+      {{"TTYPE2", "OTHER"}, {"TFORM2", "1A"}, {"ZSCALE", "1.5D0"}, {"ZZERO", "x"}, {"ZBLANK", "2"}},
+      "3"));
+  check::equal(found[0], 1.5F);
+  check::that(found[1] != found[1], "a blank code is no number");
+  const auto blank = floats_of(quantised({{"TTYPE2", "ZBLANK"}, {"TFORM2", "1J"}, {"ZSCALE", "2"}},
+                                         std::string("\0\0\0\1", 4)));
+  check::that(blank[0] != blank[0], "a blank of the column");
+  check::equal(blank[1], 4.0F);
+  for (const std::string seed : {"0", "10001"}) {
+    check::throws<FitsError>(
+        [&] {
+          floats_of(quantised(
+              {{"TFORM2", "1A"}, {"TTYPE2", "X"}, {"ZSCALE", "1"}, {"ZDITHER0", seed}}, "3"));
+        },
+        "ZDITHER0");
+  }
+}
+
+void floats_of_rice_need_a_scale() {
+  for (const Cards& changes :
+       {Cards{{"TTYPE2", "X"}, {"TFORM2", "1A"}}, Cards{{"TFORM2", "1A"}, {"ZQUANTIZ", "NONE"}}}) {
+    Table table = quantised(changes, "3");
+    table.hdu.compression = "RICE_1";
+    check::throws<FitsError>([&] { floats_of(table); }, "floating samples need ZSCALE");
+  }
+  Table table = quantised({{"TFORM2", "1A"}, {"ZNAME1", "BYTEPIX"}, {"ZVAL1", "2"}}, "3");
+  table.hdu.compression = "RICE_1";
+  check::throws<FitsError>([&] { floats_of(table); }, "BYTEPIX");
+}
+
+/// One tile of 2 samples that the first column does not hold, but another one.
+Table stored(const std::string& column, const std::string& pointer, const std::string& heap,
+             const std::string& codec = "GZIP_1", const Cards& changes = {}) {
+  Table made;
+  made.hdu = plain(2, {2, 1});
+  made.hdu.kind = "bintable";
+  made.hdu.compression = codec;
+  Cards cards{
+      {"NAXIS1", "24"},  {"NAXIS2", "1"},    {"TFIELDS", "2"}, {"TTYPE1", "COMPRESSED_DATA"},
+      {"TFORM1", "1PB"}, {"TTYPE2", column}, {"TFORM2", "1QI"}};
+  for (const auto& [keyword, value] : changes) cards[keyword] = value;
+  for (const auto& [keyword, value] : cards) made.hdu.cards.push_back({keyword, value, "", false});
+  for (const char byte : std::string(8, '\0') + pointer + heap) {
+    made.bytes.push_back(static_cast<std::byte>(byte));
+  }
+  made.hdu.data_bytes = made.hdu.bytes_there = std::ssize(made.bytes);
+  return made;
+}
+
+void tiles_that_were_not_worth_it_are_stored_as_they_are() {
+  const SampleShape shape{.n_rows = 1, .n_cols = 2};
+  const std::string two("\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0\0", 16);
+  const std::string heap("\0\5\0\6", 4);
+  const auto read = [&](const Table& table) { return read_tiles(table, shape); };
+  for (const std::string codec : {"GZIP_1", "RICE_1"}) {
+    const auto found = read(stored("UNCOMPRESSED_DATA", two, heap, codec));
+    check::that(found == std::vector<int>{0, 0} || found == std::vector<int>{5, 6}, codec);
+  }
+  const std::string none(16, '\0');
+  const std::string one("\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0", 16);
+  const std::string before("\0\0\0\0\0\0\0\2\xff\xff\xff\xff\xff\xff\xff\xff", 16);
+  check::throws<FitsError>([&] { read(stored("UNCOMPRESSED_DATA", none, heap)); }, "holds nothing");
+  check::throws<FitsError>([&] { read(stored("GZIP_COMPRESSED_DATA", none, heap)); },
+                           "holds nothing");
+  check::throws<FitsError>([&] { read(stored("OTHER", none, heap)); }, "holds nothing");
+  check::throws<FitsError>([&] { read(stored("UNCOMPRESSED_DATA", one, heap)); },
+                           "another number of samples");
+  check::throws<FitsError>([&] { read(stored("UNCOMPRESSED_DATA", before, heap)); },
+                           "outside of the table's heap");
+  check::throws<FitsError>(
+      [&] {
+        read(stored("UNCOMPRESSED_DATA", two, heap, "RICE_1",
+                    {{"ZNAME1", "BYTEPIX"}, {"ZVAL1", "4"}}));
+      },
+      "samples of another width");
+  Table wide = stored("UNCOMPRESSED_DATA", two, heap, "RICE_1");
+  wide.hdu.axes = {std::int64_t{1} << 28, 1};
+  check::throws<FitsError>([&] { read(wide); }, "larger than 256 MiB");
+}
+
+void images_that_no_file_holds_are_refused() {
+  const std::string path = "/tmp/skipstream_test_writer_" + std::to_string(getpid());
+  {
+    PlaneWriter writer(path);
+    for (const std::int64_t n : {0, -2880, 100}) {
+      check::throws<FitsError>([&] { writer.add_image(n, PixelFormat::float32, 1, 1); },
+                               "whole blocks of 2880");
+    }
+    using Shape = std::pair<std::int64_t, std::int64_t>;
+    for (const auto& shape :
+         {Shape{-1, 1}, {1, -1}, {huge, 2}, {huge / 4, 1}, {huge / 16 + 2, 1}}) {
+      check::throws<FitsError>(
+          [&] { writer.add_image(2880, PixelFormat::float64, shape.first, shape.second); },
+          "no file holds");
+    }
+    const auto image = writer.add_image(2880, PixelFormat::float64, 2, 3);
+    const std::array<double, 9> values{1, 2, 3, 4, 5, 6, 7, 8, 9};
+    check::throws<FitsError>([&] { writer.write_rows(image, values.data(), 3); }, "got 3");
+    check::throws<FitsError>([&] { writer.write_header(image, "END"); }, "was reserved; got 3");
+    check::throws<FitsError>([&] { writer.close(); }, "0 of 2 rows, and no header");
+    writer.write_header(image, std::string(2880, ' '));
+    check::throws<FitsError>([&] { writer.close(); }, "0 of 2 rows");
+    writer.write_rows(image, values.data(), 2);
+    writer.close();
+  }
+  check::throws<IoError>([&] { const PlaneWriter again(path); }, "cannot make the file");
+  check::equal(std::filesystem::file_size(path), std::uintmax_t{5760});
+  std::filesystem::remove(path);
+  PlaneWriter(path).close();
+  check::equal(std::filesystem::file_size(path), std::uintmax_t{0});
+  std::filesystem::remove(path);
+}
+
+}  // namespace
+
+int main() {
+  bytes_outside_of_memory_are_refused();
+  the_sum_of_words_is_that_of_any_pieces();
+  a_file_is_the_one_that_was_opened();
+  a_reversed_image_is_read_from_its_end();
+  rows_are_those_of_the_axes();
+  shapes_that_the_samples_do_not_have_are_refused();
+  planes_are_those_of_the_cube();
+  tables_that_hold_no_tiles_are_refused();
+  shapes_that_the_tiles_do_not_have_are_refused();
+  scales_come_from_columns_of_any_number();
+  floats_of_rice_need_a_scale();
+  tiles_that_were_not_worth_it_are_stored_as_they_are();
+  images_that_no_file_holds_are_refused();
+  return check::failures();
+}
