@@ -318,7 +318,7 @@ def test_memory_of_measures_is_in_the_plan_that_a_limit_refuses(path: Path) -> N
     config = sk.load_config(CONFIG)
     results = list(sk.run(config, [path], memory_limit=1 << 20))
     assert [r.status for r in results] == ["failed"]
-    assert "above the limit" in results[0].message
+    assert "the limit leaves" in results[0].message
 
 
 def test_the_dark_current_of_a_day_comes_with_the_exposure(tmp_path: Path) -> None:
