@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     )
     from .combine import combine_amplifiers
     from .config import Config, OutputConfig, init_config, load_config
+    from .correlation import correlated_noise, subtract_correlated_noise
     from .fitting import FitResult, Histogram
+    from .gaussian import fit_gaussian
     from .image_quality import Quality, SampleCounts, quality, quality_of
     from .inputs import InputConfig
     from .layout import FileLayout, ImageLayout, read_layout
@@ -84,6 +86,7 @@ __all__ = [
     "compress_skips",
     "correct_column_transient",
     "correct_crosstalk",
+    "correlated_noise",
     "crosstalk_masks",
     "dark_current_rate",
     "find_clusters",
@@ -93,6 +96,7 @@ __all__ = [
     "fit_column_transient",
     "fit_dark_current",
     "fit_dark_current_slices",
+    "fit_gaussian",
     "init_config",
     "load_config",
     "measure_crosstalk",
@@ -105,6 +109,7 @@ __all__ = [
     "read_layout",
     "read_mask",
     "run",
+    "subtract_correlated_noise",
     "write_calibration",
     "write_mask",
     *_stage_classes,
@@ -140,6 +145,8 @@ _LAZY = {
         ],
         "profiles",
     ),
+    **dict.fromkeys(["correlated_noise", "subtract_correlated_noise"], "correlation"),
+    "fit_gaussian": "gaussian",
     "combine_amplifiers": "combine",
     "measure_cti": "transfer",
     "Truth": "simulate",

@@ -108,7 +108,7 @@ def _fit_range(
     noise = starts[0]["noise"]
     limits = {"n": (0, None), "noise": (noise / 20, noise * 20), "rate": (0, 50),
               "gain": (noise / 5, None), "offset": (low - (high - low), high)}  # fmt: skip
-    fitted = fit_histogram(data, model, starts, limits, ["gain"] if is_held else [])
+    fitted = fit_histogram(data.counts, model, starts, limits, ["gain"] if is_held else [])
     if isinstance(fitted, str):
         return fitted
     minuit, chi2 = fitted

@@ -20,6 +20,7 @@ __all__ = [
     "FitResult",
     "Histogram",
     "Series",
+    "edges_of",
     "failed",
     "fit_histogram",
     "goodness",
@@ -27,8 +28,10 @@ __all__ = [
     "likelihood_ratio",
     "linear_fit",
     "lines_of",
+    "lowest_peak_of",
     "median_and_sigma",
     "medians_and_sigmas",
+    "of_no_gaussian",
     "without_masked",
 ]
 
@@ -63,6 +66,18 @@ def _medians(lines: Floats) -> Floats:
     number = np.arange(len(ordered))
     found[there] = (ordered[number, last // 2] + ordered[number, (last + 1) // 2]) / 2
     return found
+
+
+def are_whole(values: Floats) -> bool:
+    """Whether all values are whole numbers, as those of a single sample are."""
+    return len(values) > 0 and np.array_equal(values, np.rint(values))
+
+
+def lowest_peak_of(values: Floats) -> tuple[float, float]:
+    """Place and width of the lowest peak: about that of empty pixels. Needs 2 values."""
+    if are_whole(values):  # which leave gaps between them, and hide the width of a narrow peak
+        values = values + np.random.default_rng(1).uniform(-0.5, 0.5, len(values))
+    return _core.lowest_peak(values)
 
 
 def without_masked(pixels: ArrayLike, mask: ArrayLike | None, name: str) -> Floats:
@@ -113,10 +128,19 @@ class Histogram:
         return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
 
 
+def edges_of(values: Floats, low: float, high: float, width: float) -> Floats:
+    """Edges from `low` to `high`; whole numbers get bins that hold equally many of them."""
+    if are_whole(values):
+        width = max(1.0, math.floor(width))
+        low = math.floor(low) - 0.5
+        high = low + width * math.ceil((high - low) / width)
+    return np.linspace(low, high, max(1, round((high - low) / width)) + 1)
+
+
 def histogram_of(values: Floats, low: float, high: float, width: float, unit: str) -> Histogram:
-    """Histogram of the values from `low` to `high`; others are left out."""
-    n_bins = max(1, round((high - low) / width))
-    counts, edges = np.histogram(values, n_bins, (low, high))
+    """Histogram of the values between the `edges_of` them; others are left out."""
+    edges = edges_of(values, low, high, width)
+    counts, edges = np.histogram(values, len(edges) - 1, (edges[0], edges[-1]))
     return Histogram(edges, counts.astype(float), unit)
 
 
@@ -228,7 +252,7 @@ def likelihood_ratio(counts: Floats, expected: Floats) -> float:
 
 
 def fit_histogram(
-    data: Histogram,
+    counts: Floats,
     model: Callable[..., Floats],
     starts: Sequence[Mapping[str, float]],
     limits: Mapping[str, tuple[float | None, float | None]],
@@ -238,8 +262,8 @@ def fit_histogram(
 
     Parameters
     ----------
-    data
-        The counts.
+    counts
+        Of the bins, in any shape.
     model
         Expected counts of every bin for the parameters, by name.
     starts
@@ -261,7 +285,7 @@ def fit_histogram(
     names = list(starts[0])
 
     def cost(*parameters: float) -> float:
-        return likelihood_ratio(data.counts, model(*parameters))
+        return likelihood_ratio(counts, model(*parameters))
 
     best = None
     for start in starts:
@@ -279,6 +303,9 @@ def fit_histogram(
     if not best.valid:
         best.simplex().migrad()
     best.hesse()
+    if not best.valid:  # the valley is steeper than migrad took it for
+        best.migrad()
+        best.hesse()
     if not best.valid or not best.accurate:
         return "the likelihood has no proper minimum"
     return best, float(best.fval)
@@ -309,3 +336,8 @@ def goodness(chi2: float, n_dof: int) -> float:
     from scipy.special import chdtrc  # scipy.stats takes a second to import
 
     return float(chdtrc(n_dof, chi2)) if n_dof > 0 else math.nan
+
+
+def of_no_gaussian(p_value: float) -> tuple[str, ...]:
+    """What to note where a fit of a Gaussian is a bad one."""
+    return ("the pixels are no Gaussian: are they empty?",) if p_value < 1e-3 else ()

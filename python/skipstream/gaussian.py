@@ -1,0 +1,135 @@
+"""Mean and width of pixels that hold noise alone, or nearly so."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _core
+from .fitting import (
+    FitResult,
+    Floats,
+    Histogram,
+    failed,
+    fit_histogram,
+    goodness,
+    histogram_of,
+    of_no_gaussian,
+    without_masked,
+)
+
+__all__ = ["fit_gaussian"]
+
+_FEWEST = 20
+# Standard deviation of what a cut of 10 % at both ends leaves of a Gaussian, in its sigma.
+_TRIMMED_STD = 0.66159
+
+
+def _trimmed(values: Floats) -> tuple[float, float]:
+    """Mean of the middle 80 %, and the sigma of the Gaussian of which they are the middle."""
+    cut = len(values) // 10
+    middle = np.sort(values)[cut : len(values) - cut]
+    return float(middle.mean()), float(middle.std()) / _TRIMMED_STD
+
+
+def _fit_window(data: Histogram, mean: float, sigma: float) -> FitResult:
+    """Fit a Gaussian, which reaches out of the window at both ends, to the counts in it."""
+    from scipy.special import ndtr
+
+    units = {"mean": data.unit, "sigma": data.unit}
+    n = int(data.counts.sum())
+    if np.count_nonzero(data.counts) < 4:
+        return failed("gaussian", units, "the values have no width", data, n)
+
+    def model(n: float, mean: float, sigma: float) -> Floats:
+        return np.asarray(n * np.diff(ndtr((data.edges - mean) / sigma)))
+
+    start = {"n": float(n), "mean": mean, "sigma": sigma}
+    limits = {
+        "n": (0.0, None),
+        "mean": (float(data.edges[0]), float(data.edges[-1])),
+        "sigma": (sigma / 5, sigma * 5),
+    }
+    fitted = fit_histogram(data.counts, model, [start], limits)
+    if isinstance(fitted, str):
+        return failed("gaussian", units, fitted, data, n)
+    minuit, chi2 = fitted
+    values, errors = minuit.values, minuit.errors
+    if not 0.25 * sigma < values["sigma"] < 4 * sigma:
+        return failed("gaussian", units, "the values do not fall off as a Gaussian", data, n)
+    n_dof = len(data.counts) - minuit.nfit
+    p_value = goodness(chi2, n_dof)
+    return FitResult(
+        "gaussian",
+        {name: values[name] for name in units},
+        {name: errors[name] for name in units},
+        units,
+        chi2=chi2,
+        n_dof=n_dof,
+        p_value=p_value,
+        n_values=n,
+        data=data,
+        model=model(*values),
+        notes=of_no_gaussian(p_value),
+    )
+
+
+def fit_gaussian(
+    pixels: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+    n_sigma: float = 2.5,
+    bin_width: float | None = None,
+    unit: str = "adu",
+) -> FitResult:
+    """Fit a Gaussian to the core of the distribution of pixel values.
+
+    The window is the 10 % trimmed mean +- `n_sigma` times the trimmed standard deviation (that of
+    a Gaussian cut alike), then the same around the fit. Within it the binned Poisson likelihood is
+    minimised, each bin with the integral of the Gaussian over it. Whole numbers get bins of whole
+    numbers.
+
+    Parameters
+    ----------
+    pixels
+        Any shape, such as the overscan, or an image with few electrons; NaN is left out.
+    mask
+        Of the same shape: pixels where it is not 0 are left out.
+    n_sigma
+        Half of the window. A smaller one sees less of the electrons, and less of the noise.
+    bin_width
+        Default: a fifth of sigma.
+    unit
+        Of the pixels.
+
+    Returns
+    -------
+    FitResult
+        ``mean`` and ``sigma`` (unit). A small ``p_value`` tells that the core is no Gaussian.
+
+    Raises
+    ------
+    ConfigError
+        The shapes differ, or a parameter is impossible.
+    """
+    if not n_sigma >= 1:
+        raise _core.ConfigError(f"fit_gaussian.n_sigma: must be at least 1; got {n_sigma}")
+    if bin_width is not None and not bin_width > 0:
+        raise _core.ConfigError(f"fit_gaussian.bin_width: must be above 0; got {bin_width}")
+    units = {"mean": unit, "sigma": unit}
+    values = without_masked(pixels, mask, "fit_gaussian")
+    values = values[np.isfinite(values)]
+    n = len(values)
+    if n < _FEWEST:
+        return failed("gaussian", units, f"needs at least {_FEWEST} pixels; got {n}", n=n)
+    mean, sigma = _trimmed(values)
+    if not sigma > 1e-12 * abs(mean):
+        return failed("gaussian", units, "most of the values are the same", n=n)
+    for _ in range(2):
+        half = n_sigma * sigma
+        data = histogram_of(values, mean - half, mean + half, bin_width or sigma / 5, unit)
+        result = _fit_window(data, mean, sigma)
+        if result.status != "ok":
+            break
+        mean, sigma = result["mean"], result["sigma"]
+    return result
