@@ -21,6 +21,7 @@ from .stages import *  # noqa: F403  (their names come from the core)
 from .stages import __all__ as _stage_classes
 
 if TYPE_CHECKING:
+    from .background import add_background
     from .calibrating import AmplifierCalibration, calibrate, write_calibration
     from .charge import (
         dark_current_rate,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         measure_halo,
     )
     from .running import ImageResult, run
+    from .selection import CutFlow, select_clusters
     from .simulate import Truth
     from .skips import charge_loss, noise_vs_skips
     from .spectrum import NoiseSpectrum, Spectrum, noise_spectrum
@@ -56,6 +58,7 @@ __all__ = [
     "ChargeProfile",
     "Config",
     "ConfigError",
+    "CutFlow",
     "DefectMap",
     "Error",
     "FileLayout",
@@ -79,6 +82,7 @@ __all__ = [
     "Spectrum",
     "Truth",
     "__version__",
+    "add_background",
     "calibrate",
     "charge_loss",
     "charge_per_axis",
@@ -109,6 +113,7 @@ __all__ = [
     "read_layout",
     "read_mask",
     "run",
+    "select_clusters",
     "subtract_correlated_noise",
     "write_calibration",
     "write_mask",
@@ -147,6 +152,8 @@ _LAZY = {
     ),
     **dict.fromkeys(["correlated_noise", "subtract_correlated_noise"], "correlation"),
     "fit_gaussian": "gaussian",
+    **dict.fromkeys(["CutFlow", "select_clusters"], "selection"),
+    "add_background": "background",
     "combine_amplifiers": "combine",
     "measure_cti": "transfer",
     "Truth": "simulate",
