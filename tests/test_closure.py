@@ -67,7 +67,7 @@ def test_clusters_are_found_with_their_charge() -> None:
         if np.sort(distance)[1] < 10:
             continue  # two that overlap
         true = truth[np.argmin(distance)]
-        # The centre of 26 electrons of a cloud of 0.8 pixels is known to 0.16, less the noise's part.
+        # The centre of 26 electrons of a cloud of 0.8 pixels is known to 0.16.
         assert distance.min() < 5 * 0.2
         # Noise of 15 pixels is 0.6 electron, 2.4 at most; two electrons may stand apart instead.
         assert abs(cluster["charge"] - true["electrons"]) < 2.6

@@ -33,6 +33,12 @@ __all__ = [
 
 _SECONDS_PER_DAY = 86_400.0
 _MAX_PEAKS = 80
+_MAX_RATE = 50.0
+# Electrons of noise from which on overlapping peaks do not tell charge from noise, where a pixel
+# has more electrons than: the lowest peak then helps less.
+_OVERLAP, _SOME = 0.5, 2.0  # with the gain fitted
+_OVERLAP_OF_MANY, _MANY = 0.35, 5.0
+_CERTAIN = 16.0  # by which the likelihood must prefer an offset to that of one electron more
 _N_STARTS = 4
 
 
@@ -106,13 +112,24 @@ def _fit_range(
         return _core.expected_counts(data.edges, n, offset, noise, rate, gain, max(n_peaks, 1))
 
     noise = starts[0]["noise"]
-    limits = {"n": (0, None), "noise": (noise / 20, noise * 20), "rate": (0, 50),
-              "gain": (noise / 5, None), "offset": (low - (high - low), high)}  # fmt: skip
+    # A gain that is held must not be: a limit would move it.
+    limits = {"n": (0, None), "noise": (noise / 20, noise * 20), "rate": (0, _MAX_RATE),
+              "gain": (0 if is_held else noise / 5, None),
+              "offset": (low - (high - low), high)}  # fmt: skip
     fitted = fit_histogram(data.counts, model, starts, limits, ["gain"] if is_held else [])
     if isinstance(fitted, str):
         return fitted
     minuit, chi2 = fitted
     return minuit, chi2, data, model(*minuit.values)
+
+
+def _shifted(start: dict[str, float], steps: Sequence[int]) -> list[dict[str, float]]:
+    """The same peaks, with so many electrons more in each of them."""
+    return [
+        {**start, "offset": start["offset"] - k * start["gain"], "rate": start["rate"] + k}
+        for k in steps
+        if start["rate"] + k > 0
+    ]
 
 
 def _dark_current_units(unit: str) -> dict[str, str]:
@@ -162,7 +179,8 @@ def fit_dark_current(
     FitResult
         ``gain`` (unit/electron), ``noise`` (unit), ``noise_electron`` (electron), ``offset``
         (unit), ``dark_current`` (electron/pixel), with the histogram. Failed, with the reason,
-        where there are fewer than 100 pixels, or no electron is seen and `gain` is not given.
+        where there are fewer than 100 pixels, or no electron is seen and `gain` is not given, or so
+        many overlap that charge, noise and the peak of no electron are not certain.
 
     Raises
     ------
@@ -194,11 +212,7 @@ def fit_dark_current(
         return failed(name, units, rough, coarse, len(values))
     start = dict(zip(starts[0], rough[0].values, strict=True))
     if start["rate"] > 0.8:  # the peak of no electron may be another one than it seems
-        moved = [
-            {**start, "offset": start["offset"] - k * start["gain"], "rate": start["rate"] + k}
-            for k in (-1, 0, 1, 2)
-            if start["rate"] + k > 0
-        ]
+        moved = _shifted(start, (-1, 0, 1, 2))
         again = _fit_range(values, low, high, noise / 3, unit, moved, gain is not None)
         if not isinstance(again, str) and again[1] < rough[1]:
             start = dict(zip(moved[0], again[0].values, strict=True))
@@ -206,9 +220,8 @@ def fit_dark_current(
     n_shown = n_peaks or max(5, math.ceil(rate + 5 * math.sqrt(rate)) + 1)
     low = start["offset"] - 5 * start["noise"]
     high = start["offset"] + start["gain"] * (n_shown - 0.5)
-    final = _fit_range(
-        values, low, high, bin_width or start["noise"] / 5, unit, [start], gain is not None
-    )
+    width = bin_width or start["noise"] / 5
+    final = _fit_range(values, low, high, width, unit, [start], gain is not None)
     if isinstance(final, str):
         return failed(name, units, final, coarse, len(values))
     minuit, chi2, data, expected = final
@@ -218,8 +231,27 @@ def fit_dark_current(
         return failed(
             name, units, "no single-electron peak stands out; give the gain", data, len(values)
         )
-    covariance = minuit.covariance
     noise_electron = v["noise"] / v["gain"]
+    if v["rate"] > 0.99 * _MAX_RATE:
+        reason = f"there are more than {_MAX_RATE:g} electrons in a pixel"
+        return failed(name, units, reason, data, len(values))
+    is_some = gain is None and v["rate"] > _SOME and noise_electron > _OVERLAP
+    if is_some or (v["rate"] > _MANY and noise_electron > _OVERLAP_OF_MANY):
+        reason = (
+            f"charge and noise cannot be told apart: the noise is {noise_electron:.2g} electron"
+        )
+        return failed(name, units, reason, data, len(values))
+    if v["rate"] > 0.8:
+        fitted = dict(zip(start, v, strict=True))
+        for shifted in _shifted(fitted, (-1, 1)):
+            other = _fit_range(values, low, high, width, unit, [shifted], gain is not None)
+            if isinstance(other, str):
+                continue
+            is_another = abs(other[0].values["offset"] - v["offset"]) > v["gain"] / 2
+            if is_another and other[1] < chi2 + _CERTAIN:
+                reason = "which peak is that of no electron is not certain"
+                return failed(name, units, reason, data, len(values))
+    covariance = minuit.covariance
     relative = (e["noise"] / v["noise"]) ** 2 + (e["gain"] / v["gain"]) ** 2 * (gain is None)
     if gain is None and covariance is not None:
         relative -= 2 * covariance["noise", "gain"] / (v["noise"] * v["gain"])

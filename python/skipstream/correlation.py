@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from .fitting import (
+    NO_GAUSSIAN,
     FitResult,
     Floats,
     Series,
@@ -18,6 +19,7 @@ from .fitting import (
     failed,
     fit_histogram,
     goodness,
+    is_no_gaussian,
     likelihood_ratio,
     lowest_peak_of,
     median_and_sigma,
@@ -161,6 +163,8 @@ def correlated_noise(
     chi2 = likelihood_ratio(counts[good], expected[good])
     n_dof = max(0, int(good.sum()) - 6)
     p_value = goodness(chi2, n_dof)
+    if is_no_gaussian(chi2, n_dof, counts[good].sum()):
+        return failed(name, units, NO_GAUSSIAN, n=int(counts.sum()))
     # Bounds are where so many errors of atanh(correlation) end; their own error is that of it.
     step = e["correlation"] / (1 - correlation**2)
     bounds = [math.tanh(math.atanh(correlation) + k * step) for k in (-1, 1, -2, 2)]

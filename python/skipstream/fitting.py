@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "NO_GAUSSIAN",
     "FitError",
     "FitResult",
     "Histogram",
@@ -25,6 +26,7 @@ __all__ = [
     "fit_histogram",
     "goodness",
     "histogram_of",
+    "is_no_gaussian",
     "likelihood_ratio",
     "linear_fit",
     "lines_of",
@@ -338,6 +340,14 @@ def goodness(chi2: float, n_dof: int) -> float:
     return float(chdtrc(n_dof, chi2)) if n_dof > 0 else math.nan
 
 
+NO_GAUSSIAN = "the pixels are no Gaussian: are they empty?"
+
+
 def of_no_gaussian(p_value: float) -> tuple[str, ...]:
     """What to note where a fit of a Gaussian is a bad one."""
-    return ("the pixels are no Gaussian: are they empty?",) if p_value < 1e-3 else ()
+    return (NO_GAUSSIAN,) if p_value < 1e-3 else ()
+
+
+def is_no_gaussian(chi2: float, n_dof: int, n: float) -> bool:
+    """Whether counts of n values differ from a fit by a third of themselves, not by chance."""
+    return goodness(chi2, n_dof) < 1e-3 and chi2 - n_dof > 0.1 * n

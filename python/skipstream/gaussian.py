@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from . import _core
 from .fitting import (
+    NO_GAUSSIAN,
     FitResult,
     Floats,
     Histogram,
@@ -14,6 +15,7 @@ from .fitting import (
     fit_histogram,
     goodness,
     histogram_of,
+    is_no_gaussian,
     of_no_gaussian,
     without_masked,
 )
@@ -105,7 +107,8 @@ def fit_gaussian(
     Returns
     -------
     FitResult
-        ``mean`` and ``sigma`` (unit). A small ``p_value`` tells that the core is no Gaussian.
+        ``mean`` and ``sigma`` (unit) of the pixels: where most hold electrons, theirs. A small
+        ``p_value`` tells that the core is no Gaussian; far from one, the fit has failed.
 
     Raises
     ------
@@ -132,4 +135,6 @@ def fit_gaussian(
         if result.status != "ok":
             break
         mean, sigma = result["mean"], result["sigma"]
+    if is_no_gaussian(result.chi2, result.n_dof, result.n_values):
+        return failed("gaussian", units, NO_GAUSSIAN, result.data, result.n_values)
     return result

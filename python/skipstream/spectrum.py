@@ -96,6 +96,8 @@ class NoiseSpectrum:
             raise _core.ConfigError(
                 f"noise_spectrum: rows must be (n_rows, n_cols, n_skips); got {samples.shape}"
             )
+        if samples.size == 0:
+            return
         length = samples.shape[2 if self.over == "skips" else 1]
         if self._length not in (0, length):
             raise _core.ConfigError(
