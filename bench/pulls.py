@@ -65,6 +65,17 @@ def fits(seed: int) -> Iterator[tuple[str, sk.FitResult, dict[str, float]]]:
     image = np.where(bright, 5000.0, random.random(bright.shape) < density)
     truth = {"amplitude": 0.06, "length": 12.0, "background": 0.004}
     yield "measure_halo, 0.06 above 0.004", sk.measure_halo(image, threshold=100), truth
+    electrons = random.poisson(0.03, N_PIXELS)
+    found = sk.fit_gaussian(7 + 3 * random.normal(0, 1, N_PIXELS) + 20 * electrons)
+    yield "fit_gaussian, 0.03 e-/pixel", found, {"mean": 7.0, "sigma": 3.0}
+    for correlation in (0.3, 0.95):
+        covariance = [[9, 6 * correlation], [6 * correlation, 4]]
+        first, second = random.multivariate_normal([5, -2], covariance, N_PIXELS).T
+        first += 30 * random.poisson(0.1, N_PIXELS)
+        second += 20 * random.poisson(0.1, N_PIXELS)
+        truth = {"sigma_first": 3.0, "sigma_second": 2.0, "correlation": correlation}
+        found = sk.correlated_noise(first, second)
+        yield f"correlated_noise, {correlation:g}", found, truth
 
 
 def main() -> None:

@@ -41,6 +41,8 @@ CONFIG: dict[str, Any] = {
         {"kind": "charge_per_axis", "axis": "column", "max_charge": 20},
         {"kind": "fit_column_transient", "after": "subtract_pedestal"},
         {"kind": "measure_halo", "threshold": 50, "max_radius": 10, "n_rings": 10},
+        {"kind": "fit_gaussian", "after": "subtract_pedestal"},
+        {"kind": "correlated_noise", "after": "subtract_pedestal"},
     ],
 }
 
@@ -84,6 +86,7 @@ def values_of(result: Any) -> list[float]:
 def test_a_run_measures_what_the_functions_measure(
     raw: dict[str, NDArray[np.int32]], results: dict[str, sk.ImageResult]
 ) -> None:
+    overscans = {}
     for amplifier, samples in raw.items():
         measures = results[amplifier].measures
         mean = sk.compress_skips(samples)["mean"]
@@ -92,6 +95,9 @@ def test_a_run_measures_what_the_functions_measure(
         alone = sk.fit_dark_current(active)
         assert values_of(measures["fit_dark_current"]) == values_of(alone)
         assert values_of(measures["fit_calibration"]) == values_of(sk.fit_calibration(active))
+        overscans[amplifier] = pixels[:, -OVERSCAN:].astype(np.float32)
+        alone = sk.fit_gaussian(overscans[amplifier])
+        assert values_of(measures["fit_gaussian"]) == values_of(alone)
         loss = sk.charge_loss(samples[:, :-OVERSCAN, 1], samples[:, :-OVERSCAN, -1])
         assert values_of(measures["charge_loss"]) == values_of(loss)
         spectrum = sk.noise_spectrum(samples)
@@ -110,7 +116,13 @@ def test_a_run_measures_what_the_functions_measure(
     left, right = (r.planes["mean"][:, :-OVERSCAN] for r in results.values())
     alone = sk.measure_crosstalk(left, right, low=50, high=500)
     assert values_of(results["L"].measures["measure_crosstalk:U"]) == values_of(alone)
-    assert set(results["U"].measures) - set(results["L"].measures) == {"measure_crosstalk:L"}
+    alone = sk.correlated_noise(overscans["L"], overscans["U"])
+    assert alone.status == "ok"
+    found = results["L"].measures["correlated_noise:U"]
+    assert values_of(found) == values_of(alone)
+    assert found.units == alone.units
+    only = set(results["U"].measures) - set(results["L"].measures)
+    assert only == {"measure_crosstalk:L", "correlated_noise:L"}
 
 
 def test_the_numbers_are_those_of_the_truth(results: dict[str, sk.ImageResult]) -> None:

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from . import _core
 from .charge import dark_current_rate, fit_calibration, fit_dark_current, fit_dark_current_slices
+from .correlation import correlated_noise
 from .fitting import FitResult
+from .gaussian import fit_gaussian
 from .image_quality import N_HISTOGRAMS, Quality, SampleCounts, quality
 from .layout import ImageLayout
 from .patterns import Patterns, find_patterns, measure_crosstalk
@@ -288,12 +290,14 @@ MEASURES: dict[str, Measure] = {
     "fit_calibration": Measure(fit_calibration, "pixels"),
     "fit_dark_current": Measure(_dark_current, "pixels"),
     "fit_dark_current_slices": Measure(_slices, "pixels"),
+    "fit_gaussian": Measure(fit_gaussian, "pixels", "auto"),
     "find_patterns": Measure(find_patterns, "pixels"),
     "measure_cti": Measure(measure_cti, "pixels"),
     "charge_per_axis": Measure(charge_per_axis, "pixels"),
     "fit_column_transient": Measure(fit_column_transient, "pixels"),
     "measure_halo": Measure(measure_halo, "pixels"),
     "measure_crosstalk": Measure(measure_crosstalk, "pairs"),
+    "correlated_noise": Measure(correlated_noise, "pairs", "auto"),
     "quality": Measure(_quality, "quality"),
 }
 
@@ -678,15 +682,18 @@ def pair_results(taken: Mapping[str, Taken]) -> Iterator[tuple[str, str, Any]]:
                 kind = MEASURES[measure.kind]
                 if kind.takes != "pairs":
                     continue
-                source, left_out, _ = one.pixels(measure)
+                source, left_out, unit = one.pixels(measure)
                 target, others_left_out, _ = other.pixels(measure)
                 if source.shape != target.shape:
                     continue  # not read at the same time
+                parameters = dict(measure.parameters)
+                if "unit" in inspect.signature(kind.function).parameters:
+                    parameters["unit"] = unit
                 result = kind.function(
                     np.where(left_out, np.nan, source),
                     target,
                     mask=others_left_out,
-                    **measure.parameters,
+                    **parameters,
                 )
                 yield measure.name, f"{first}>{second}", result
 
