@@ -34,10 +34,10 @@ __all__ = [
 _SECONDS_PER_DAY = 86_400.0
 _MAX_PEAKS = 80
 _MAX_RATE = 50.0
-# Electrons of noise from which on overlapping peaks do not tell charge from noise, where a pixel
-# has more electrons than: the lowest peak then helps less.
-_OVERLAP, _SOME = 0.5, 2.0  # with the gain fitted
-_OVERLAP_OF_MANY, _MANY = 0.35, 5.0
+# Electrons of noise from which on peaks overlap, and electrons of a pixel from which on the lowest
+# peak does not help to tell charge from noise: with the gain fitted, and held.
+_OVERLAP = 0.35
+_MANY, _MANY_IF_HELD = 2.0, 5.0
 _CERTAIN = 16.0  # by which the likelihood must prefer an offset to that of one electron more
 _N_STARTS = 4
 
@@ -235,8 +235,7 @@ def fit_dark_current(
     if v["rate"] > 0.99 * _MAX_RATE:
         reason = f"there are more than {_MAX_RATE:g} electrons in a pixel"
         return failed(name, units, reason, data, len(values))
-    is_some = gain is None and v["rate"] > _SOME and noise_electron > _OVERLAP
-    if is_some or (v["rate"] > _MANY and noise_electron > _OVERLAP_OF_MANY):
+    if noise_electron > _OVERLAP and v["rate"] > (_MANY if gain is None else _MANY_IF_HELD):
         reason = (
             f"charge and noise cannot be told apart: the noise is {noise_electron:.2g} electron"
         )
@@ -479,7 +478,7 @@ def fit_calibration(
     if first.status != "ok":
         return failed(name, units, first.reason, first.data, len(values))
     g, offset, noise = first["gain"], first["offset"], first["noise"]
-    if noise > 0.35 * g:
+    if noise > _OVERLAP * g:
         reason = f"the peaks do not stand apart: the noise is {noise / g:.2f} electron"
         return failed(name, units, reason, first.data, len(values))
     # Peak after peak: the place of the next one is known from those before.
