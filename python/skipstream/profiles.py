@@ -419,7 +419,7 @@ def measure_halo(
         for length in max_radius * np.array([0.03, 0.1, 0.3])
     ]
     limits = {"length": (0.2, 10 * max_radius), "background": (0.0, None)}
-    found = fit_histogram(data, model, starts, limits)
+    found = fit_histogram(data.counts, model, starts, limits)
     reason = found if isinstance(found, str) else ""
     if not isinstance(found, str):
         minuit, chi2 = found
