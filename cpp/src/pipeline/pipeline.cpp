@@ -8,6 +8,7 @@
 
 #include "skipstream/base/error.hpp"
 #include "skipstream/base/mask.hpp"
+#include "skipstream/base/memory.hpp"
 #include "skipstream/kernels/groups.hpp"
 
 namespace skipstream {
@@ -60,11 +61,6 @@ auto named(std::optional<std::size_t> number, Begin&& begin) {
   } catch (const ConfigError& error) {
     throw ConfigError((number ? label(*number) : std::string()) + error.what());
   }
-}
-
-std::string in_mib(std::int64_t n_bytes) {
-  const std::int64_t tenths = n_bytes / (1 << 20) * 10 + (n_bytes % (1 << 20) * 10 >> 20);
-  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10);
 }
 
 std::int64_t row_bytes(const std::vector<PlaneInfo>& planes, std::int64_t n_cols) {
@@ -148,6 +144,7 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
                       " do not fit into " + std::to_string(image.n_cols) + " columns");
   }
   image_ = image;
+  image_.memory_bytes = options_.memory_bytes;
   pixel_bytes_ = image_.n_skips * image_.format.n_bytes;
   for (auto& step : chain_.sample_steps) {
     const auto plan = named(step.number, [&] { return step.stage->begin(image_); });
@@ -194,6 +191,9 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
     }
     const auto planes_in = links_.back()->planes;
     auto plan = named(step.number, [&] { return step.stage->begin(image_, planes_in); });
+    if (image_.memory_bytes >= 0) {
+      image_.memory_bytes = std::max<std::int64_t>(0, image_.memory_bytes - plan.state_bytes);
+    }
     spools_.emplace_back();
     if (plan.barrier) {
       const std::int64_t expected =

@@ -10,6 +10,7 @@
 #include "skipstream/base/error.hpp"
 #include "skipstream/base/large_vector.hpp"
 #include "skipstream/base/mask.hpp"
+#include "skipstream/base/memory.hpp"
 #include "skipstream/kernels/location.hpp"
 #include "skipstream/kernels/threshold.hpp"
 
@@ -276,10 +277,12 @@ class FindClusters::Finder {
       for (double dy = 0; dy <= reach; ++dy) {
         reaches_.push_back(static_cast<std::int32_t>(std::sqrt(reach * reach - dy * dy)));
       }
-      older_.assign(reaches_.size() - 2, LabelledRow(n_active));
     }
     // At most every second pixel begins a run, in the rows that can be reached and the current one.
-    n_labels_ = (older_.size() + 2) * (n_active / 2 + 1);
+    const std::size_t n_older = reaches_.empty() ? 0 : reaches_.size() - 2;
+    n_labels_ = (n_older + 2) * (n_active / 2 + 1);
+    require_memory(image, static_cast<std::int64_t>(n_labels_ * sizeof(OpenCluster)));
+    older_.assign(n_older, LabelledRow(n_active));
     words_.resize(n_active / 64 + 2);
     previous_ = LabelledRow(n_active);
     current_ = LabelledRow(n_active);

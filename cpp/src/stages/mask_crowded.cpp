@@ -14,7 +14,7 @@ StagePlan MaskCrowded::begin(const ImageInfo& image, const std::vector<PlaneInfo
     reaches_.push_back(static_cast<std::int64_t>(std::sqrt(radius * radius - dy * dy)));
   }
   const std::int64_t n_held = 2 * config_.radius + 1;
-  held_ = RowRing(planes.size(), n_cols_, n_held);
+  held_ = RowRing(image, planes.size(), n_held);
   sums_.assign(static_cast<std::size_t>(n_held),
                std::vector<std::int64_t>(static_cast<std::size_t>(n_cols_) + 1));
   return {.planes = planes,

@@ -26,7 +26,7 @@ StagePlan MaskHalo::begin(const ImageInfo& image, const std::vector<PlaneInfo>& 
         config_.shape == HaloShape::box ? radius : std::sqrt(radius * radius - dy * dy);
     reaches_.push_back(static_cast<std::int64_t>(reach));
   }
-  held_ = RowRing(planes.size(), n_cols_, config_.radius + 1);
+  held_ = RowRing(image, planes.size(), config_.radius + 1);
   runs_.resize(reaches_.size());
   const auto most = static_cast<std::size_t>(n_cols_ / 2 + 1);
   for (auto& runs : runs_) runs.reserve(most);

@@ -9,7 +9,7 @@ namespace skipstream {
 StagePlan MaskSerialHits::begin(const ImageInfo& image, const std::vector<PlaneInfo>& planes) {
   n_cols_ = image.n_cols;
   constexpr std::size_t n_sums = 3;
-  held_ = RowRing(planes.size(), n_cols_, 2);
+  held_ = RowRing(image, planes.size(), 2);
   sums_.assign(n_sums, std::vector<std::int64_t>(static_cast<std::size_t>(n_cols_) + 1));
   return {.planes = planes,
           .delay_rows = 1,

@@ -7,6 +7,7 @@
 
 #include "skipstream/base/error.hpp"
 #include "skipstream/base/mask.hpp"
+#include "skipstream/base/memory.hpp"
 #include "skipstream/kernels/spline.hpp"
 
 namespace skipstream {
@@ -59,6 +60,12 @@ StagePlan SubtractPedestal::begin(const ImageInfo& image, const std::vector<Plan
                  "must be known beforehand; use axis = \"row\", or method = \"mean\" without "
                  "n_sigma_to_mask");
   }
+  const bool holds = barrier ? config_.axis != PedestalAxis::column : group > 1;
+  const std::size_t n_planes = barrier ? 1 : planes.size();
+  const std::size_t column_bytes =
+      (of_columns ? sizeof(Pedestal) : 0) +
+      group * (sizeof(double) + (holds ? n_planes * sizeof(double) + sizeof(std::uint32_t) : 0));
+  require_memory(image, static_cast<std::int64_t>(n_cols * column_bytes));
   const auto n_rows = static_cast<std::size_t>(std::max<std::int64_t>(image.n_rows, 0));
   if (of_columns) {
     column_pedestals_.resize(n_cols);
@@ -77,9 +84,7 @@ StagePlan SubtractPedestal::begin(const ImageInfo& image, const std::vector<Plan
       nodes->reserve(n_rows / group + 1);
     }
   }
-  const bool holds = barrier ? config_.axis != PedestalAxis::column : group > 1;
   if (holds) {
-    const std::size_t n_planes = barrier ? 1 : planes.size();
     held_.resize(group * n_cols * n_planes);
     held_mask_.resize(group * n_cols);
     for (std::size_t p = 0; p < n_planes; ++p) {

@@ -28,6 +28,7 @@ struct ImageInfo {
   std::string unit = "adu";              ///< of the samples
   /// Samples are negated, and the image's largest original sample is still to be added to them.
   bool add_maximum = false;
+  std::int64_t memory_bytes = -1;  ///< that stages may still take; below 0: any
   std::vector<std::pair<std::string, double>>
       header;  ///< numeric header cards, for stages that name a keyword
 

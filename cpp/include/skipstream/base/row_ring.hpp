@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "skipstream/base/chunk.hpp"
+#include "skipstream/base/memory.hpp"
 #include "skipstream/base/stage.hpp"
 
 namespace skipstream {
@@ -14,11 +15,12 @@ namespace skipstream {
 class RowRing {
  public:
   RowRing() = default;
-  /// Room for `n_rows` rows of `n_planes` planes.
-  RowRing(std::size_t n_planes, std::int64_t n_cols, std::int64_t n_rows)
-      : n_cols_(n_cols),
+  /// Room for `n_rows` rows of `n_planes` planes of an image. Throws ConfigError where its limit of
+  /// memory does not leave as much.
+  RowRing(const ImageInfo& image, std::size_t n_planes, std::int64_t n_rows)
+      : n_cols_((require_memory(image, bytes_of(image, n_planes, n_rows)), image.n_cols)),
         n_rows_(n_rows),
-        mask_(static_cast<std::size_t>(n_rows * n_cols)),
+        mask_(static_cast<std::size_t>(n_rows * image.n_cols)),
         planes_(n_planes),
         sent_(n_planes) {
     for (auto& plane : planes_) plane.resize(mask_.size());
@@ -57,6 +59,10 @@ class RowRing {
   }
 
  private:
+  static std::int64_t bytes_of(const ImageInfo& image, std::size_t n_planes, std::int64_t n_rows) {
+    return n_rows * image.n_cols *
+           static_cast<std::int64_t>(sizeof(std::uint32_t) + n_planes * sizeof(double));
+  }
   [[nodiscard]] std::int64_t offset(std::int64_t row) const { return row % n_rows_ * n_cols_; }
 
   std::int64_t n_cols_ = 0;
