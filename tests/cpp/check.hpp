@@ -34,7 +34,7 @@ template <class A, class B>
 void equal(const A& a, const B& b, const std::string& what = "", Place where = Place::current()) {
   std::string text = what;
   if constexpr (std::is_arithmetic_v<A> && std::is_arithmetic_v<B>) {
-    text += " " + std::to_string(a) + " != " + std::to_string(b);
+    text.append(" ").append(std::to_string(a)).append(" != ").append(std::to_string(b));
   }
   that(a == b, text, where);
 }

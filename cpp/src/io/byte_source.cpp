@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 
 #include "skipstream/base/error.hpp"
@@ -22,7 +23,7 @@ std::int64_t modified_ns(const struct stat& status) {
 [[noreturn]] void too_short(const std::string& name, std::int64_t offset, std::size_t n_bytes,
                             std::int64_t size) {
   throw FitsError(name + ": bytes " + std::to_string(offset) + " to " +
-                  std::to_string(offset + static_cast<std::int64_t>(n_bytes)) +
+                  std::to_string(static_cast<std::uint64_t>(offset) + n_bytes) +
                   " are needed, but the file ends at " + std::to_string(size));
 }
 
