@@ -102,7 +102,7 @@ def calibrate(
         active = slice(begin_row, end_row), slice(begin_col, end_col)
         pixels, mask = next(iter(result.planes.values()))[active], result.mask[active]
         charge = fit_dark_current(pixels, mask=mask)
-        peaks = fit_calibration(pixels, mask=mask)
+        peaks = fit_calibration(pixels, mask=mask, whole=charge)
         found = fits.setdefault(result.amplifier, [])
         if charge.status == "ok":
             found.append((result.path, charge, peaks))

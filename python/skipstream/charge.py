@@ -304,6 +304,7 @@ def fit_dark_current_slices(
     step: int = 10,
     mask: ArrayLike | None = None,
     gain: float | None = None,
+    whole: FitResult | None = None,
     **parameters: Any,
 ) -> tuple[list[FitResult], FitResult]:
     """Dark current in bands of rows or columns, and the line through it.
@@ -321,6 +322,8 @@ def fit_dark_current_slices(
         As for `fit_dark_current`.
     gain
         Default: fitted once, to the whole image; in the bands it is held.
+    whole
+        What `fit_dark_current` says of the whole image, where it is known already.
     **parameters
         Of `fit_dark_current`.
 
@@ -344,7 +347,7 @@ def fit_dark_current_slices(
     along = "row" if axis == 0 else "column"
     units = {"constant": "electron/pixel", "slope": f"electron/pixel/{along}"}
     if gain is None:
-        whole = fit_dark_current(image, mask=mask, **parameters)
+        whole = whole or fit_dark_current(image, mask=mask, **parameters)
         if whole.status != "ok":
             return [], failed(f"dark current by {along}", units, whole.reason)
         gain = whole["gain"]
@@ -435,6 +438,7 @@ def fit_calibration(
     n_peaks: int = 100,
     min_counts: int = 50,
     unit: str = "adu",
+    whole: FitResult | None = None,
 ) -> FitResult:
     """Gain and offset from the places of single-electron peaks.
 
@@ -455,6 +459,8 @@ def fit_calibration(
         `min_counts` pixels.
     unit
         Of the pixels.
+    whole
+        What `fit_dark_current` says of the same pixels, where it is known already.
 
     Returns
     -------
@@ -474,7 +480,7 @@ def fit_calibration(
     if n_peaks < 2 or min_counts < 1:
         raise _core.ConfigError("fit_calibration: n_peaks must be at least 2, min_counts 1")
     values = _usable(pixels, mask, "fit_calibration")
-    first = fit_dark_current(values, gain=gain, unit=unit)
+    first = whole or fit_dark_current(values, gain=gain, unit=unit)
     if first.status != "ok":
         return failed(name, units, first.reason, first.data, len(values))
     g, offset, noise = first["gain"], first["offset"], first["noise"]
@@ -552,9 +558,10 @@ def fit_gain(pixels: ArrayLike) -> float:
     FitError
         Neither `fit_calibration` nor `fit_dark_current` succeeds.
     """
-    result = fit_calibration(pixels)
+    charge = fit_dark_current(pixels)
+    result = fit_calibration(pixels, whole=charge)
     if result.status != "ok":
-        result = fit_dark_current(pixels)
+        result = charge
     if result.status != "ok":
         raise FitError(f'calibrate.gain: "fit" found no gain: {result.reason}')
     return result["gain"]

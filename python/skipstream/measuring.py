@@ -54,7 +54,13 @@ _GENERAL = {
     "region": "active, overscan or all columns",
     "ignored_bits": "names of mask bits that exclude no pixel",
 }
-_INNER = ("mask", "unit", "n_skips", "n_read")  # that a run gives
+_INNER = ("mask", "unit", "n_skips", "n_read", "whole")  # that a run gives
+# Measures that begin with the fit of the charge, unless one of these parameters is given.
+_SHARED = {
+    "fit_calibration": {"gain"},
+    "fit_dark_current": {"gain", "n_peaks", "bin_width"},
+    "fit_dark_current_slices": {"gain"},
+}
 _REGIONS = ("auto", "active", "overscan", "all")
 
 
@@ -147,6 +153,7 @@ def _slices(
     mask: NDArray[np.bool_] | None = None,
     gain: float | None = None,
     unit: str = "adu",
+    whole: FitResult | None = None,
 ) -> FitResult:
     """Dark current in bands of rows or columns: the exposure's part and the readout's.
 
@@ -164,9 +171,10 @@ def _slices(
             f'fit_dark_current_slices.axis: must be "row" or "column"; got {axis!r}'
         )
     number = ("row", "column").index(axis)
-    return fit_dark_current_slices(pixels, axis=number, step=step, mask=mask, gain=gain, unit=unit)[
-        1
-    ]
+    _, line = fit_dark_current_slices(
+        pixels, axis=number, step=step, mask=mask, gain=gain, unit=unit, whole=whole
+    )
+    return line
 
 
 def _dark_current(
@@ -181,6 +189,7 @@ def _dark_current(
     serial_binning: int = 1,
     parallel_binning: int = 1,
     unit: str = "adu",
+    whole: FitResult | None = None,
 ) -> FitResult:
     """Gain, noise and dark current: a Poisson number of electrons with Gaussian noise.
 
@@ -198,7 +207,7 @@ def _dark_current(
     serial_binning, parallel_binning
         Physical columns and rows of a pixel, for the dark current of a day.
     """
-    result = fit_dark_current(
+    result = whole or fit_dark_current(
         pixels, mask=mask, gain=gain, n_peaks=n_peaks, bin_width=bin_width, unit=unit
     )
     if exposure_s is None:
@@ -521,6 +530,7 @@ class Taken:
         self._planes: dict[str, dict[str, NDArray[np.float32]]] = {}
         self._masks: dict[str, NDArray[np.uint32]] = {}
         self._units: dict[str, str] = {}
+        self._charge: dict[Any, FitResult] = {}
         self._takes_all = any(MEASURES[m.kind].takes == "quality" for m in measures)
 
     def _columns(self, measure: MeasureConfig) -> tuple[int, int]:
@@ -629,10 +639,20 @@ class Taken:
                 parameters = self._parameters(measure)
                 if "unit" in inspect.signature(kind.function).parameters:
                     parameters["unit"] = unit
+                if measure.kind in _SHARED and _SHARED[measure.kind].isdisjoint(parameters):
+                    parameters["whole"] = self._whole(measure)
                 found[measure.name] = kind.function(pixels, mask=left_out, **parameters)
             elif kind.takes == "quality":
                 found[measure.name] = self._quality(measure, pipeline)
         return found
+
+    def _whole(self, measure: MeasureConfig) -> FitResult:
+        """The fit of the charge, which several measures of the same pixels begin with."""
+        key = (measure.after, measure.region, measure.ignored_bits)
+        if key not in self._charge:
+            pixels, left_out, unit = self.pixels(measure)
+            self._charge[key] = fit_dark_current(pixels, mask=left_out, unit=unit)
+        return self._charge[key]
 
     def _parameters(self, measure: MeasureConfig) -> dict[str, Any]:
         """Those of the config, with the numbers of the header that they name."""
