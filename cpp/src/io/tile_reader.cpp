@@ -172,18 +172,21 @@ TileReader::TileReader(const ByteSource& source, const FitsHdu& hdu, const Sampl
 
 void TileReader::read_columns(const FitsHdu& hdu) {
   table_offset_ = hdu.data_offset;
+  std::int64_t n_tiles = 0;
+  if (__builtin_mul_overflow(tiles_across_, (frame_rows_ - 1) / tile_rows_ + 1, &n_tiles)) {
+    refuse("the number of tiles exceeds 64 bits");
+  }
   table_row_bytes_ = integer_of(hdu, "NAXIS1").value_or(0);
   const std::int64_t n_table_rows = integer_of(hdu, "NAXIS2").value_or(0);
-  const std::int64_t table_bytes = table_row_bytes_ * n_table_rows;  // within the scanned size
+  std::int64_t table_bytes = 0;
+  if (__builtin_mul_overflow(table_row_bytes_, n_table_rows, &table_bytes)) {
+    refuse("NAXIS1 x NAXIS2 of the table exceeds 64 bits");
+  }
   const std::int64_t gap = integer_of(hdu, "THEAP").value_or(table_bytes);
   if (table_row_bytes_ < 1 || table_row_bytes_ > 65536) refuse("NAXIS1 of the table is not sound");
   if (gap < table_bytes || gap > hdu.data_bytes) refuse("THEAP is outside of the table's data");
   heap_offset_ = table_offset_ + gap;
   heap_bytes_ = hdu.data_bytes - gap;
-  std::int64_t n_tiles = 0;
-  if (__builtin_mul_overflow(tiles_across_, (frame_rows_ - 1) / tile_rows_ + 1, &n_tiles)) {
-    refuse("the number of tiles exceeds 64 bits");
-  }
   if (n_tiles != n_table_rows) {
     refuse("NAXIS2 = " + std::to_string(n_table_rows) + ", but the image has " +
            std::to_string(n_tiles) + " tiles");
