@@ -76,6 +76,15 @@ def fits(seed: int) -> Iterator[tuple[str, sk.FitResult, dict[str, float]]]:
         truth = {"sigma_first": 3.0, "sigma_second": 2.0, "correlation": correlation}
         found = sk.correlated_noise(first, second)
         yield f"correlated_noise, {correlation:g}", found, truth
+    random = np.random.default_rng(seed)
+    image = np.zeros((150, 400))
+    hit = random.random(image.shape) < 0.01
+    image[hit] = random.uniform(300, 3000, hit.sum())
+    left = image * 2e-5 * (np.arange(400) + 1)
+    image[:, 1:] += left[:, :-1]
+    image += random.normal(0, 2, image.shape) - left
+    truth = {"cti": 2e-5, "offset": 0.0}
+    yield "measure_cti, 2e-5", sk.measure_cti(image, low=300, high=3000), truth
 
 
 def main() -> None:
