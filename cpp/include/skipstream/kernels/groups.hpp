@@ -8,9 +8,9 @@ namespace skipstream::kernels {
 /// Pixels that are reduced side by side.
 inline constexpr std::int64_t group_pixels = 32;
 
-/// The samples of a group's pixels, decoded and transposed, so that one register holds samples of
-/// all pixels and no pixel needs a horizontal sum: rows of 16 units, a unit being one sample of
-/// 32 or 64 bits or two of 16 bits.
+/// The samples of a group's pixels, decoded and transposed, so that registers hold samples of all
+/// pixels and no pixel needs a horizontal sum: rows of `group_pixels` units, a unit being one
+/// sample of 32 or 64 bits or two of 16 bits.
 ///
 /// A sample is a signed integer of the same order, a key: unsigned ones have their sign bit
 /// flipped, floating ones are turned by `make_keys`.
@@ -41,8 +41,9 @@ struct Search {
 /// Passes over a group of integer samples.
 template <class Key>
 struct GroupKernels {
-  /// Decodes `n_pixels` <= 16 pixels, `step` bytes apart, and finds their extremes. The last one
-  /// stands in for those beyond it. `flip` is added to every stored sample modulo its width.
+  /// Decodes `n_pixels` <= `group_pixels` pixels, `step` bytes apart, and finds their extremes. The
+  /// last one stands in for those beyond it. `flip` is added to every stored sample modulo its
+  /// width.
   void (*load)(const std::byte* samples, std::int64_t step, std::int64_t n_pixels, bool swap,
                Key flip, Group<Key>& group);
   /// A bit for every pixel that has a sample `key`.
