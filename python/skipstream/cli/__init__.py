@@ -1,0 +1,59 @@
+"""The command line: every command is a few lines around the package."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+__all__ = ["main"]
+
+# A command stands in a module of this folder, which is loaded when the command is used.
+_COMMANDS = {
+    "run": "runs",
+    "check": "runs",
+    "status": "runs",
+    "info": "files",
+    "layouts": "files",
+    "combine": "files",
+    "init": "pages",
+    "stages": "pages",
+    "measures": "pages",
+    "calibrate": "calibrations",
+    "defects": "calibrations",
+    "simulate": "simulations",
+    "demo": "simulations",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        command = getattr(import_module(f".{_COMMANDS[name]}", __name__), name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from .. import _core
+
+        click.echo(f"skipstream {_core.__version__} (SIMD level {_core.simd_level()})")
+        context.exit()
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    callback=_version,
+    expose_value=False,
+    is_eager=True,
+    help="Show the version and exit.",
+)
+def main() -> None:
+    """Skipper-CCD images, from raw samples to clusters, in one streaming pass."""
