@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <atomic>
 #include <cstring>
 #include <optional>
 #include <span>
@@ -116,6 +117,22 @@ py::dict plan_dict(const PipelinePlan& plan) {
   return result;
 }
 
+/// The GIL does not keep two threads apart while rows are reduced; nor a callback from pushing.
+class Turn {
+ public:
+  explicit Turn(std::atomic<bool>& busy) : busy_(busy) {
+    if (busy_.exchange(true)) {
+      throw Error("pipeline: is at work for another call; rows come one after another");
+    }
+  }
+  ~Turn() { busy_ = false; }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  std::atomic<bool>& busy_;
+};
+
 /// One image's pipeline, with the Python callback that sees the tapped rows.
 class PyPipeline {
  public:
@@ -194,6 +211,7 @@ class PyPipeline {
     }
     const auto* data = static_cast<const std::byte*>(samples.data());
     const std::int64_t n_rows = samples.shape(0);
+    const Turn turn(busy_);
     const py::gil_scoped_release release;
     pipeline_->push(data, n_rows);
   }
@@ -205,17 +223,20 @@ class PyPipeline {
       if (PyErr_CheckSignals() != 0) throw py::error_already_set();
       if (!progress.is_none()) progress(rows);
     };
+    const Turn turn(busy_);
     const py::gil_scoped_release release;
     pipeline_->run(samples.source(), samples.n_rows(), report);
     samples.check_unchanged();
   }
 
   void push_missing(std::int64_t n_rows) {
+    const Turn turn(busy_);
     const py::gil_scoped_release release;
     pipeline_->push_missing(n_rows);
   }
 
   void finish() {
+    const Turn turn(busy_);
     const py::gil_scoped_release release;
     pipeline_->finish();
     finished_ = true;
@@ -380,6 +401,7 @@ class PyPipeline {
   std::vector<std::size_t> taken_;  ///< rows
   std::vector<py::object> tables_;  ///< those that NumPy has taken over
   bool finished_ = false;
+  std::atomic<bool> busy_ = false;
 };
 
 ImageInfo make_image(std::int64_t n_cols, std::int64_t n_skips, const std::string& dtype,

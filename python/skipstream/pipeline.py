@@ -6,7 +6,7 @@ import enum
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -185,6 +185,7 @@ class Pipeline:
             foreign=reducers_of(tables),
         )
         self._n_cols = n_cols
+        self._n_skips = n_skips
         self._names = [plane["name"] for plane in self.plan["stages"][-1]["planes"]]
         self._next_row = 0
 
@@ -213,18 +214,77 @@ class Pipeline:
         return np.empty(0, dtype=[("cluster_id", np.int64)])
 
     def push(self, rows: ArrayLike) -> PipelineOutput:
-        """Take the next rows, ``(n, n_cols, n_skips)``, and return what became ready.
+        """Take the next rows and return what became ready.
 
-        The array is read in place when it is C-ordered and of the pipeline's dtype. The GIL is
-        released meanwhile.
+        Parameters
+        ----------
+        rows
+            ``(n, n_cols, n_skips)`` samples of the pipeline's dtype; read in place when C-ordered.
+            Or a flat buffer (bytes, memoryview, array.array, mmap, ...) of the samples of n rows,
+            also read in place; its bytes are encoded as the dtype says. The GIL is released
+            meanwhile.
 
         Raises
         ------
         ConfigError
             The shape or the type is not the pipeline's.
+        Error
+            Another thread is inside of this pipeline.
         """
-        self._core.push(np.ascontiguousarray(rows))
+        self._core.push(self._as_rows(rows))
         return self._take()
+
+    async def stream(self, parts: AsyncIterable[ArrayLike]) -> AsyncIterator[PipelineOutput]:
+        """Push the rows of every part as it comes, and yield what became ready; then `finish`.
+
+        The event loop goes on while the rows are reduced.
+
+        Examples
+        --------
+        >>> import asyncio
+        >>> import numpy as np
+        >>> import skipstream as sk
+        >>> async def readout():
+        ...     for row in range(2):
+        ...         yield np.full((1, 3, 4), row, dtype="uint16")
+        >>> async def reduce():
+        ...     pipeline = sk.Pipeline(
+        ...         [sk.CompressSkips(statistics=["mean"])], n_cols=3, n_skips=4, dtype="uint16")
+        ...     async for output in pipeline.stream(readout()):
+        ...         print(output.first_row, output.planes["mean"])
+        >>> asyncio.run(reduce())
+        0 [[0. 0. 0.]]
+        1 [[1. 1. 1.]]
+        2 []
+        """
+        from asyncio import to_thread  # as slow to load as NumPy
+
+        async for rows in parts:
+            yield await to_thread(self.push, rows)
+        yield await to_thread(self.finish)
+
+    def _as_rows(self, rows: ArrayLike) -> NDArray[Any]:
+        if isinstance(rows, bytes):  # NumPy takes them for one value
+            rows = memoryview(rows)
+        array = np.ascontiguousarray(rows)
+        if array.ndim != 1:
+            return array
+        n_bytes = self._dtype.itemsize
+        if array.dtype.itemsize == 1:
+            if array.size % n_bytes:
+                raise _core.ConfigError(
+                    f"push: {array.size} bytes are not whole samples of {n_bytes} bytes"
+                )
+            array = array.view(self._dtype)
+        elif array.dtype != self._dtype:
+            return array  # the core says what is wrong with it
+        row_samples = self._n_cols * self._n_skips
+        if array.size % row_samples:
+            raise _core.ConfigError(
+                f"push: {array.size} samples are not whole rows of {self._n_cols} x "
+                f"{self._n_skips} samples"
+            )
+        return array.reshape(-1, self._n_cols, self._n_skips)
 
     def push_missing(self, n_rows: int) -> PipelineOutput:
         """Take rows that did not arrive: NaN, with the mask bit NODATA.
