@@ -18,7 +18,7 @@ from astropy.table import Table
 
 import skipstream as sk
 from skipstream.cli import main
-from skipstream.running import safe_name
+from skipstream.exposure import safe_name
 
 CHAIN = """
 [input]

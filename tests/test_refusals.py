@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 
 import skipstream as sk
-from skipstream import _core, ledger, running, workers
+from skipstream import _core, exposure, ledger, workers
 from skipstream.simulate import simulate
 
 MEAN = {"kind": "compress_skips"}
@@ -219,7 +219,7 @@ def test_memory_that_is_not_there_is_said_so(
     def no_memory(*_: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(running, "image_info", no_memory)
+    monkeypatch.setattr(exposure, "image_info", no_memory)
     (result,) = sk.run(sk.load_config({"stage": [MEAN]}), [write(tmp_path / "raw.fits")])
     assert (result.status, result.reason) == ("failed", "memory")
     assert "needs more memory than there is" in result.message

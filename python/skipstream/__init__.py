@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .combine import combine_amplifiers
     from .config import Config, OutputConfig, init_config, load_config
     from .correlation import correlated_noise, subtract_correlated_noise
+    from .exposure import ImageResult
     from .fitting import FitResult, Histogram
     from .gaussian import fit_gaussian
     from .image_quality import Quality, SampleCounts, quality, quality_of
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
         fit_column_transient,
         measure_halo,
     )
-    from .running import ImageResult, run
+    from .running import run
     from .selection import CutFlow, select_clusters
     from .simulate import Truth
     from .skips import charge_loss, noise_vs_skips
@@ -125,7 +126,8 @@ _LAZY = {
     **dict.fromkeys(["Config", "OutputConfig", "init_config", "load_config"], "config"),
     "InputConfig": "inputs",
     **dict.fromkeys(["FileLayout", "ImageLayout", "read_layout"], "layout"),
-    **dict.fromkeys(["ImageResult", "run"], "running"),
+    "ImageResult": "exposure",
+    "run": "running",
     **dict.fromkeys(
         ["dark_current_rate", "fit_calibration", "fit_dark_current", "fit_dark_current_slices"],
         "charge",

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import char  # now: not while a run has files in hand
@@ -105,14 +105,15 @@ def carried_cards(hdu: _core.FitsHdu) -> list[str]:
 
 @dataclass(frozen=True)
 class Source:
-    """What an output is made of: the config, and the name and size of the input."""
+    """What an output is made of: the config, and the input's name, size and checksum."""
 
     config: Config
     name: str
-    n_bytes: int
+    n_bytes: int = 0
+    checksum: str = ""
 
 
-def provenance(source: Source, checksum: str) -> list[str]:
+def provenance(source: Source) -> list[str]:
     """Cards that say how a file was made."""
     cards = [
         *card("SKIPSTRV", _core.__version__, "version of skipstream"),
@@ -120,7 +121,9 @@ def provenance(source: Source, checksum: str) -> list[str]:
         *card("INFILE", source.name, "input file"),
         *card("INSIZE", source.n_bytes, "[byte] size of the input"),
     ]
-    return cards + (card("INSUM", checksum, "checksum of the input as read") if checksum else [])
+    if source.checksum:
+        cards += card("INSUM", source.checksum, "checksum of the input as read")
+    return cards
 
 
 def history(config: Config) -> list[str]:
@@ -148,8 +151,16 @@ _PRIMARY = [
 ]
 
 
+class _PlaneHdu(NamedTuple):
+    """The HDU of one plane, whose header is written at the end into the blocks left for it."""
+
+    number: int
+    blocks: int
+    cards: list[str]
+
+
 class PlaneFile:
-    """A FITS file of planes, written while the rows arrive.
+    """A FITS file of planes, written while the rows arrive; of several images at once, too.
 
     Every image gets one HDU per plane, and MASK; the amplifier is EXTVER and AMPNAME.
     """
@@ -158,7 +169,6 @@ class PlaneFile:
         self, path: Path, output: OutputConfig, source: Source, layout: FileLayout
     ) -> None:
         self.output = output
-        self._source = source
         first = layout.others[0][0] if layout.others else layout.images[0].hdu
         self._primary = carried_cards(first if first.index == 0 else layout.images[0].hdu)
         self._history = history(source.config)
@@ -167,13 +177,12 @@ class PlaneFile:
         # Known at the end: a sum for each image, eleven characters long.
         n_sums = len(layout.images) * 11 // 60 + 1
         cards = len(_PRIMARY) + len(self._primary) + len(self._history)
-        self._blocks = n_blocks(cards + len(provenance(source, "")) + n_sums + 2)
+        self._blocks = n_blocks(cards + len(provenance(source)) + n_sums + 2)
         self._writer.add_image(self._blocks * BLOCK, "float32", 0, 0)
-        self._headers: list[tuple[int, int, list[str]]] = []
 
     def begin_image(
         self, image: ImageLayout, number: int, stage: int, pipeline: _core.Pipeline
-    ) -> None:
+    ) -> list[_PlaneHdu]:
         """Make the HDUs of amplifier `number`, counted from 1; rows come from the pipeline."""
         planes = pipeline.planes_after(stage)
         names = [plane["name"] for plane in planes]
@@ -187,7 +196,7 @@ class PlaneFile:
         labels = {plane["name"]: plane["is_label"] for plane in planes}
         carried = carried_cards(image.hdu) if image.hdu.index > 0 else []
         first, n_used = pipeline.plan["first_used_skip"], pipeline.plan["n_used_skips"]
-        self._headers = []
+        made = []
         for name in [*wanted, "mask"]:
             dtype = self.output.dtype
             if name == "mask":
@@ -217,13 +226,16 @@ class PlaneFile:
             cards += long_strings(cards)
             blocks = n_blocks(len(cards) + len(_FINDING_KEYWORDS) + 2)
             hdu = self._writer.add_image(blocks * BLOCK, dtype, image.n_rows, image.n_cols)
-            self._headers.append((hdu, blocks, cards))
+            made.append(_PlaneHdu(hdu, blocks, cards))
         indices = [*(names.index(name) for name in wanted), -1]
-        hdus = [hdu for hdu, _, _ in self._headers]
-        pipeline.add_writer(stage, self._writer, list(zip(indices, hdus, strict=True)))
+        images = [(index, plane.number) for index, plane in zip(indices, made, strict=True)]
+        pipeline.add_writer(stage, self._writer, images)
+        return made
 
-    def finish_image(self, findings: Sequence[Mapping[str, Any]]) -> None:
-        """Write the headers of this image, with what the stages found out."""
+    def finish_image(
+        self, planes: Sequence[_PlaneHdu], findings: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Write the headers of an image, with what the stages found out."""
         found: dict[str, list[str]] = {}
         for finding in findings:
             keyword = _FINDING_KEYWORDS.get(finding["name"])
@@ -231,13 +243,14 @@ class PlaneFile:
                 note = f"[{finding['unit']}] {finding['doc']}"
                 found[keyword] = card(keyword, finding["value"], note)
         extra = [line for cards in found.values() for line in cards]
-        for hdu, blocks, cards in self._headers:
-            full = with_checksum([*cards, *extra], self._writer.datasum(hdu), blocks)
-            self._writer.write_header(hdu, full)
+        for plane in planes:
+            datasum = self._writer.datasum(plane.number)
+            full = with_checksum([*plane.cards, *extra], datasum, plane.blocks)
+            self._writer.write_header(plane.number, full)
 
-    def close(self, checksum: str) -> None:
+    def close(self, source: Source) -> None:
         """Seal the file: provenance, final name."""
-        made = provenance(self._source, checksum)
+        made = provenance(source)
         cards = [*_PRIMARY, *self._primary, *made, *self._history]
         self._writer.write_header(0, with_checksum(cards, 0, self._blocks))
         self._writer.close()

@@ -29,8 +29,8 @@ from .common import (
 
 if TYPE_CHECKING:
     from ..config import Config
+    from ..exposure import ImageResult
     from ..layout import ImageLayout
-    from ..running import ImageResult
 
 
 @click.command()
@@ -253,9 +253,9 @@ def check(config_path: Path, files: tuple[Path, ...], overrides: tuple[str, ...]
     """Check CONFIG, and print the plan for FILES: stages, shapes, delay, memory."""
     from .. import _core
     from ..config import load_config
+    from ..exposure import plan_image
     from ..layout import read_layout
     from ..reading import plain_file
-    from ..running import plan_image
 
     config = load_config(config_path, overrides)
     _print_config(config)

@@ -1,0 +1,503 @@
+"""One exposure on its way: a pipeline per amplifier, one set of outputs, whole or absent.
+
+Where the rows come from is not its matter: a file, packets, a socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.lib import recfunctions
+from numpy.typing import NDArray
+
+from . import _core
+from .cards import card
+from .config import Config, OutputConfig
+from .layout import FileLayout, ImageLayout, stem_of
+from .ledger import Ledger
+from .outputs import PlaneFile, Source, config_digest, load_writer, provenance, write_table
+from .pipeline import reducers_of
+from .reading import Samples, open_samples
+from .reference import sample_stages
+
+if TYPE_CHECKING:
+    from .measuring import Taken
+
+__all__ = [
+    "Exposure",
+    "ImageResult",
+    "ImageRun",
+    "Progress",
+    "RunOptions",
+    "image_info",
+    "output_paths",
+    "plan_image",
+    "safe_name",
+]
+
+Progress = Callable[[Path, int, int], None]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run does with every file, beside the config; see `run`."""
+
+    folder: Path | None = None
+    threads: int = 1
+    verify: bool = False
+    follow: float | None = None
+    strict: bool = False
+    memory_limit: int | None = None
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What became of one image, or of a file that could not be read.
+
+    Attributes
+    ----------
+    path
+        The input file.
+    amplifier
+        Of the image; empty when the file failed as a whole.
+    status
+        ``"done"``, ``"partial"`` (the file is cut off: rows that are not there are NaN, with the
+        mask bit NODATA), ``"failed"`` or ``"skipped"`` (a resumed run found it done).
+    message
+        Why it failed.
+    reason
+        The kind of failure: ``"config"``, ``"fits"``, ``"io"``, ``"memory"``, ``"worker"`` or
+        ``"internal"``.
+    planes
+        Plane name to ``(n_rows, n_cols)`` array after the last stage; empty when the run writes
+        files, which then hold them.
+    mask
+        ``(n_rows, n_cols)`` uint32; None when the run writes files.
+    measures
+        Result of each ``[[measure]]`` by its name: :class:`skipstream.FitResult`, ...; of measures
+        between amplifiers, by ``name:other``.
+    clusters, cluster_pixels
+        Structured arrays; coordinates are 0-based. None when the config does not ask for them.
+    report
+        Shape, ``active`` (first row, row after the last, first column, column after the last of
+        the active pixels), findings, plan, seconds, bytes of raw samples.
+    outputs
+        Files written.
+    """
+
+    path: Path
+    amplifier: str = ""
+    status: str = "done"
+    message: str = ""
+    reason: str = ""
+    planes: dict[str, NDArray[np.floating[Any]]] = field(default_factory=dict, repr=False)
+    mask: NDArray[np.uint32] | None = field(default=None, repr=False)
+    clusters: NDArray[np.void] | None = field(default=None, repr=False)
+    cluster_pixels: NDArray[np.void] | None = field(default=None, repr=False)
+    measures: dict[str, Any] = field(default_factory=dict, repr=False)
+    report: dict[str, Any] = field(default_factory=dict, repr=False)
+    outputs: tuple[Path, ...] = ()
+
+
+def image_info(image: ImageLayout, samples: Samples, config: Config) -> _core.ImageInfo:
+    """What the core must know of an image."""
+    options = config.input
+    return _core.ImageInfo(
+        n_rows=image.n_rows,
+        n_cols=image.n_cols,
+        n_skips=image.n_skips,
+        dtype=samples.dtype,
+        scale=samples.scale,
+        zero=samples.zero,
+        blank=samples.blank,
+        amplifier=image.amplifier,
+        prescan_cols=image.prescan_cols,
+        overscan_cols=image.overscan_cols,
+        prescan_rows=image.prescan_rows,
+        overscan_rows=image.overscan_rows,
+        begin_skip=options.begin_skip if image.averaged == 1 else 0,
+        end_skip=options.end_skip if image.averaged == 1 else None,
+        unit=image.unit or options.unit,
+        header=image.header,
+    )
+
+
+def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
+    """Plan of an image: stages, shapes, delay and bytes; no sample is read."""
+    samples = open_samples(image)
+    pipeline = _core.Pipeline(
+        config.stages,
+        image_info(image, samples, config),
+        foreign=reducers_of(config.stages),
+        fit_gain=_fit_gain,
+        source_bytes=samples.held_bytes(1),
+    )
+    return pipeline.plan
+
+
+def _fit_gain(pixels: NDArray[np.float64]) -> float:
+    from .charge import fit_gain
+
+    return fit_gain(pixels)
+
+
+def safe_name(text: str) -> str:
+    """A name that no program takes for something else; `urllib.parse.unquote` gives it back."""
+
+    def escaped(found: re.Match[str]) -> str:
+        return "".join(f"%{byte:02X}" for byte in os.fsencode(found[0]))
+
+    return re.sub(r"[\x00-\x1f\x7f-\x9f/\\%\ud800-\udfff]|^[.-]", escaped, text)
+
+
+def output_paths(config: Config, path: Path, folder: Path) -> list[tuple[OutputConfig, Path]]:
+    """Files that an input will be turned into."""
+    stem = safe_name(stem_of(path))
+    return [(output, folder / output.path.replace("{stem}", stem)) for output in config.outputs]
+
+
+class ImageRun:
+    """One image of an exposure: its pipeline, and what is kept of its rows."""
+
+    def __init__(
+        self, exposure: Exposure, image: ImageLayout, number: int, samples: Samples
+    ) -> None:
+        self.exposure = exposure
+        self.image = image
+        self._begin = time.perf_counter()
+        config, options = exposure.config, exposure.options
+        taken = self._taken = exposure._begin_measures(image, samples)
+        measured = {config.stage_number(name): name for name in (taken.stages if taken else ())}
+        shown = _last_pixel_stage(config) if exposure.folder is None else None
+        kept: list[NDArray[Any]] = []
+        self._kept = kept
+
+        def on_rows(
+            stage: int, planes: NDArray[np.float64], mask: NDArray[np.uint32], first_row: int
+        ) -> None:
+            if taken is not None and stage in measured:
+                names = [plane["name"] for plane in pipeline.planes_after(stage)]
+                taken.take_rows(measured[stage], names, planes, mask, first_row)
+            if stage == shown:
+                rows = slice(first_row, first_row + len(mask))
+                for plane, values in zip(kept, [*planes, mask], strict=True):
+                    plane[rows] = values
+
+        left = exposure._memory_left()
+        pipeline = self.pipeline = _core.Pipeline(
+            config.stages,
+            image_info(image, samples, config),
+            threads=options.threads,
+            row_multiple=samples.piece_rows,
+            spool_folder=str(exposure.folder or tempfile.gettempdir()),
+            taps=sorted({*measured, *([] if shown is None else [shown])}),
+            on_rows=on_rows,
+            foreign=reducers_of(config.stages),
+            keep_samples=taken.keep_samples if taken is not None else (),
+            histogram_skips=taken.histogram_skips if taken is not None else (),
+            fit_gain=_fit_gain,
+            mask=exposure._known_mask(image),
+            source_bytes=samples.held_bytes(options.threads),
+            memory_bytes=left,
+        )
+        planned = pipeline.plan["total_bytes"]
+        if taken is not None:
+            for stage, name in measured.items():
+                planned += taken.n_bytes(name, pipeline.planes_after(stage))
+        exposure._check_memory(planned, left)
+        if taken is not None:
+            for stage, name in measured.items():
+                taken.begin_planes(name, pipeline.planes_after(stage))
+        self._names: list[str] = []
+        if shown is not None:
+            planes = pipeline.planes_after(shown)
+            self._names = [plane["name"] for plane in planes]
+            shape = (image.n_rows, image.n_cols)
+            kept += [
+                np.empty(shape, np.int64 if plane["is_label"] else np.float32) for plane in planes
+            ]
+            kept.append(np.empty(shape, np.uint32))
+        self._written = [
+            (file, file.begin_image(image, number, stage, pipeline))
+            for stage, file in exposure.files
+        ]
+
+    @property
+    def heard(self) -> Callable[[int], None] | None:
+        """What wants to know how many rows are done, if anything does."""
+        return None if self.exposure.progress is None else self._report
+
+    def _report(self, rows: int) -> None:
+        self.exposure._report(self.image, rows)
+
+    def finish(self, rows_there: int, datasum: int | None) -> ImageResult:
+        """End the image: rows that are not there are missing."""
+        exposure, image, pipeline = self.exposure, self.image, self.pipeline
+        exposure._datasums.append(datasum)
+        n_missing = image.n_rows - rows_there
+        pipeline.push_missing(n_missing)
+        pipeline.finish()
+        exposure._end_image(image)
+        findings = pipeline.findings()
+        for file, hdus in self._written:
+            file.finish_image(hdus, findings)
+        measures = self._taken.results(pipeline) if self._taken is not None else {}
+        exposure._measured += [(image.amplifier, name, result) for name, result in measures.items()]
+        tables = {t["name"]: exposure._take_table(pipeline, t, image) for t in pipeline.tables()}
+        seconds = time.perf_counter() - self._begin
+        return ImageResult(
+            path=exposure.path,
+            amplifier=image.amplifier,
+            status="partial" if n_missing > 0 else "done",
+            message=f"the last {n_missing} of {image.n_rows} rows are missing" if n_missing else "",
+            planes=dict(zip(self._names, self._kept, strict=False)),
+            mask=self._kept[-1] if self._kept else None,
+            clusters=tables.get("clusters"),
+            cluster_pixels=tables.get("cluster_pixels"),
+            measures=measures,
+            report={
+                "file": str(exposure.path),
+                "amplifier": image.amplifier,
+                "n_rows": image.n_rows,
+                "rows_there": rows_there,
+                "notes": list(image.notes),
+                "n_cols": image.n_cols,
+                "active": image.active,
+                "n_skips": image.n_skips,
+                "n_clusters": len(tables["clusters"]) if "clusters" in tables else None,
+                "findings": findings,
+                "plan": pipeline.plan,
+                "raw_bytes": image.n_bytes,
+                "datasum": datasum,
+                "seconds": seconds,
+            },
+            outputs=tuple(target for _, target in exposure.targets),
+        )
+
+
+class Exposure:
+    """All images of one exposure, into one set of outputs.
+
+    Parameters
+    ----------
+    config
+        What to do.
+    path
+        Stands for the exposure: in results, in the journal, and its stem in the outputs' names.
+    options
+        The folder, threads and memory.
+    progress
+        Called with the path, and the bytes of raw samples and the rows done so far.
+    """
+
+    def __init__(
+        self, config: Config, path: Path, options: RunOptions, progress: Progress | None
+    ) -> None:
+        self.config = config
+        self.path = path
+        self.options = options
+        self.folder = options.folder
+        self.progress = progress
+        self.targets = [] if self.folder is None else output_paths(config, path, self.folder)
+        self.files: list[tuple[int, PlaneFile]] = []
+        self._datasums: list[int | None] = []
+        self._measured: list[tuple[str, str, Any]] = []
+        self._tables: dict[str, list[NDArray[np.void]]] = {}
+        self._columns: dict[str, list[dict[str, str]]] = {}
+        self._done: dict[str, tuple[int, int]] = {}  # bytes and rows of each amplifier
+        self._taken: dict[str, Taken] = {}
+        self._n_images = 0
+
+    def begin(self, layout: FileLayout) -> None:
+        """Make the outputs under temporary names."""
+        source = Source(self.config, self.path.name)
+        for output, target in self.targets:
+            if output.table is not None:
+                load_writer(target)
+            else:
+                number = self.config.stage_number(output.after)
+                self.files.append((number, PlaneFile(target, output, source, layout)))
+
+    def begin_image(self, image: ImageLayout, samples: Samples) -> ImageRun:
+        """Begin the next image. Images may be on their way at the same time."""
+        self._n_images += 1
+        return ImageRun(self, image, self._n_images, samples)
+
+    def close(
+        self,
+        results: list[ImageResult],
+        *,
+        cut: str,
+        n_bytes: int,
+        checksum: str,
+        identity: list[list[int]] | None,
+    ) -> None:
+        """Write the tables, give all outputs their names, and note what was done.
+
+        Parameters
+        ----------
+        results
+            Of all images.
+        cut
+            What is missing at the exposure's end, in words.
+        n_bytes, checksum
+            Of the input, for the headers.
+        identity
+            Of the input, for the journal: a later run knows it by that.
+        """
+        self._measure_pairs(results)
+        source = Source(self.config, self.path.name, n_bytes, checksum)
+        for output, target in self.targets:
+            if output.table is not None:
+                self._write_table(output.table, target, source)
+        while self.files:
+            self.files[0][1].close(source)
+            self.files.pop(0)
+        if self.folder is None:
+            return
+        sizes = {str(target): target.stat().st_size for _, target in self.targets}
+        ledger = Ledger(self.folder)
+        for result in results:
+            entry = {"event": "image", "path": str(self.path.absolute())}
+            entry |= {"amplifier": result.amplifier, "status": result.status}
+            ledger.write({**entry, "message": result.message}, sync=False)
+        ledger.write(
+            {
+                "event": "file",
+                "path": str(self.path.absolute()),
+                "status": "partial" if cut else "done",
+                "message": cut,
+                "config": config_digest(self.config),
+                "input": identity,
+                "amplifiers": [result.amplifier for result in results],
+                "outputs": sizes,
+            }
+        )
+
+    def abandon(self, error: BaseException) -> None:
+        """Remove what was written so far."""
+        for _, file in self.files:
+            file.abandon(error)
+        self.files.clear()
+
+    def _report(self, image: ImageLayout, rows: int) -> None:
+        """Tell how far the exposure is."""
+        self._done[image.amplifier] = rows * (image.n_bytes // max(image.n_rows, 1)), rows
+        if self.progress is not None:
+            done = self._done.values()
+            self.progress(self.path, sum(n for n, _ in done), sum(n for _, n in done))
+
+    def _end_image(self, image: ImageLayout) -> None:
+        """Count an image as done as a whole."""
+        self._done[image.amplifier] = image.n_bytes, image.n_rows
+
+    def _known_mask(self, image: ImageLayout) -> NDArray[np.uint32] | None:
+        if self.config.input.mask is None:
+            return None
+        from .masking import read_mask
+
+        return read_mask(self.config.input.mask, image.amplifier, (image.n_rows, image.n_cols))
+
+    def _begin_measures(self, image: ImageLayout, samples: Samples) -> Taken | None:
+        if not self.config.measures:
+            return None
+        from .measuring import MEASURES, Taken
+
+        taken = Taken(self.config.measures, image, samples)
+        if any(MEASURES[measure.kind].takes == "pairs" for measure in self.config.measures):
+            self._taken[image.amplifier] = taken
+        return taken
+
+    def _measure_pairs(self, results: list[ImageResult]) -> None:
+        """Measures between amplifiers, once all of them are there."""
+        if not self._taken:
+            return
+        from .measuring import pair_results
+
+        for name, pair, result in pair_results(self._taken):
+            first, _, second = pair.partition(">")
+            self._measured.append((pair, name, result))
+            for one in results:
+                if one.amplifier == first:
+                    one.measures[f"{name}:{second}"] = result
+
+    def _memory_left(self) -> int:
+        """Bytes that a plan may need beside the program; below 0: any number."""
+        limit = self.options.memory_limit
+        return -1 if limit is None else max(0, limit - resident_bytes())
+
+    def _check_memory(self, planned: int, left: int) -> None:
+        """The plan with what is measured; without it, the core has refused already."""
+        if 0 <= left < planned:
+            raise _core.ConfigError(
+                f"{self.path}: needs {planned / 2**20:.1f} MiB: with what is measured; the limit "
+                f"leaves {left / 2**20:.1f} MiB beside the program; measure less, or fewer planes"
+            )
+
+    def _take_table(
+        self, pipeline: _core.Pipeline, info: Mapping[str, Any], image: ImageLayout
+    ) -> NDArray[np.void]:
+        """Give one image's table the amplifier's name as its second column."""
+        table = pipeline.table(info["name"])
+        kinds = [(n, table.dtype[n].str) for n in table.dtype.names or ()]
+        width = max(1, len(image.amplifier))
+        named = np.empty(len(table), dtype=[kinds[0], ("amplifier", f"U{width}"), *kinds[1:]])
+        for name, _ in kinds:
+            named[name] = table[name]
+        named["amplifier"] = image.amplifier
+        amplifier = {"name": "amplifier", "unit": "", "doc": "name of the amplifier"}
+        columns = list(info["columns"])
+        self._columns[info["name"]] = [columns[0], amplifier, *columns[1:]]
+        self._tables.setdefault(info["name"], []).append(named)
+        return named
+
+    def _write_measures(self, target: Path, source: Source) -> None:
+        from .measuring import COLUMNS, measure_table
+
+        header = [
+            *card("EXTNAME", "MEASURES", "what the rows are"),
+            *provenance(source),
+        ]
+        write_table(target, measure_table(self._measured), COLUMNS, header)
+
+    def _write_table(self, name: str, target: Path, source: Source) -> None:
+        if name == "measures":
+            self._write_measures(target, source)
+            return
+        if name not in self._tables:
+            raise _core.ConfigError(
+                f"output: no table {name!r}; find_clusters makes it with keep_pixels = true"
+            )
+        tables = self._tables[name]
+        table = recfunctions.stack_arrays(tables, usemask=False) if len(tables) > 1 else tables[0]
+        header = [
+            *card("EXTNAME", name.upper(), "what the rows are"),
+            *card("COORDS", "0-based", "x: column, y: row of the image"),
+            *provenance(source),
+        ]
+        write_table(target, table, self._columns[name], header)
+
+
+def resident_bytes() -> int:
+    """Memory of this process now."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * resource.getpagesize()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # the most that it ever had
+
+
+def _last_pixel_stage(config: Config) -> int | None:
+    numbers = [
+        number for number, stage in enumerate(config.stages) if stage["kind"] not in sample_stages()
+    ]
+    return numbers[-1] if numbers else None
