@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import hypothesis
@@ -22,3 +23,17 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no shared data beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where ``cmake --install`` put the C++ library, built from ``cpp`` alone."""
+    build, prefix = tmp_path_factory.mktemp("build"), tmp_path_factory.mktemp("prefix")
+    for arguments in (
+        ["-S", ROOT / "cpp", "-B", build, "-G", "Ninja"],
+        ["--build", build],
+        ["--install", build, "--prefix", prefix],
+    ):
+        done = subprocess.run(["cmake", *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return prefix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -46,6 +47,14 @@ def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) 
         context.exit()
 
 
+def _cmakedir(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from .. import _core
+
+        click.echo(Path(_core.__file__).parent / "lib" / "cmake" / "skipstream")
+        context.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version",
@@ -54,6 +63,14 @@ def _version(context: click.Context, _parameter: click.Parameter, wanted: bool) 
     expose_value=False,
     is_eager=True,
     help="Show the version and exit.",
+)
+@click.option(
+    "--cmakedir",
+    is_flag=True,
+    callback=_cmakedir,
+    expose_value=False,
+    is_eager=True,
+    help="Show where CMake finds the C and C++ library, and exit.",
 )
 def main() -> None:
     """Skipper-CCD images, from raw samples to clusters, in one streaming pass."""
