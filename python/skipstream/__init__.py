@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .combine import combine_amplifiers
     from .config import Config, OutputConfig, init_config, load_config
     from .correlation import correlated_noise, subtract_correlated_noise
-    from .exposure import ImageResult
+    from .exposure import ImageResult, LiveUpdate
     from .fitting import FitResult, Histogram
     from .gaussian import fit_gaussian
     from .image_quality import Quality, SampleCounts, quality, quality_of
@@ -71,6 +71,7 @@ __all__ = [
     "ImageResult",
     "InputConfig",
     "IoError",
+    "LiveUpdate",
     "MaskBit",
     "NoiseSpectrum",
     "OutputConfig",
@@ -126,7 +127,7 @@ _LAZY = {
     **dict.fromkeys(["Config", "OutputConfig", "init_config", "load_config"], "config"),
     "InputConfig": "inputs",
     **dict.fromkeys(["FileLayout", "ImageLayout", "read_layout"], "layout"),
-    "ImageResult": "exposure",
+    **dict.fromkeys(["ImageResult", "LiveUpdate"], "exposure"),
     "run": "running",
     **dict.fromkeys(
         ["dark_current_rate", "fit_calibration", "fit_dark_current", "fit_dark_current_slices"],

@@ -37,6 +37,7 @@ __all__ = [
     "Exposure",
     "ImageResult",
     "ImageRun",
+    "LiveUpdate",
     "Progress",
     "RunOptions",
     "image_info",
@@ -58,6 +59,37 @@ class RunOptions:
     follow: float | None = None
     strict: bool = False
     memory_limit: int | None = None
+    keep_planes: bool = True
+
+
+@dataclass(frozen=True)
+class LiveUpdate:
+    """What is new of an image on its way.
+
+    Attributes
+    ----------
+    path
+        Of the exposure.
+    amplifier
+        Of the image.
+    rows_done, n_rows
+        Rows that came so far, and all that the image will have.
+    clusters
+        Structured array of the clusters that closed since the update before, in the order in which
+        they closed; None when the config does not ask for clusters. See `PipelineOutput`.
+    units
+        Of the columns of `clusters`.
+    """
+
+    path: Path
+    amplifier: str
+    rows_done: int
+    n_rows: int
+    clusters: NDArray[np.void] | None = field(default=None, repr=False)
+    units: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+Live = Callable[[LiveUpdate], None]
 
 
 @dataclass(frozen=True)
@@ -178,7 +210,8 @@ class ImageRun:
         config, options = exposure.config, exposure.options
         taken = self._taken = exposure._begin_measures(image, samples)
         measured = {config.stage_number(name): name for name in (taken.stages if taken else ())}
-        shown = _last_pixel_stage(config) if exposure.folder is None else None
+        keeps = exposure.folder is None and options.keep_planes
+        shown = _last_pixel_stage(config) if keeps else None
         kept: list[NDArray[Any]] = []
         self._kept = kept
 
@@ -235,10 +268,22 @@ class ImageRun:
     @property
     def heard(self) -> Callable[[int], None] | None:
         """What wants to know how many rows are done, if anything does."""
-        return None if self.exposure.progress is None else self._report
+        exposure = self.exposure
+        return None if exposure.progress is None and exposure.live is None else self._report
 
     def _report(self, rows: int) -> None:
         self.exposure._report(self.image, rows)
+        if self.exposure.live is not None:
+            self.exposure.live(self._update(rows))
+
+    def _update(self, rows: int) -> LiveUpdate:
+        image = self.image
+        place = self.exposure.path, image.amplifier, rows, image.n_rows
+        for table in self.pipeline.tables():
+            if table["name"] == "clusters":
+                units = {column["name"]: column["unit"] for column in table["columns"]}
+                return LiveUpdate(*place, self.pipeline.take_rows("clusters"), units)
+        return LiveUpdate(*place)
 
     def finish(self, rows_there: int, datasum: int | None) -> ImageResult:
         """End the image: rows that are not there are missing."""
@@ -247,6 +292,8 @@ class ImageRun:
         n_missing = image.n_rows - rows_there
         pipeline.push_missing(n_missing)
         pipeline.finish()
+        if self.heard is not None:
+            self.heard(rows_there)
         exposure._end_image(image)
         findings = pipeline.findings()
         for file, hdus in self._written:
@@ -298,16 +345,24 @@ class Exposure:
         The folder, threads and memory.
     progress
         Called with the path, and the bytes of raw samples and the rows done so far.
+    live
+        Called with what is new of each image.
     """
 
     def __init__(
-        self, config: Config, path: Path, options: RunOptions, progress: Progress | None
+        self,
+        config: Config,
+        path: Path,
+        options: RunOptions,
+        progress: Progress | None = None,
+        live: Live | None = None,
     ) -> None:
         self.config = config
         self.path = path
         self.options = options
         self.folder = options.folder
         self.progress = progress
+        self.live = live
         self.targets = [] if self.folder is None else output_paths(config, path, self.folder)
         self.files: list[tuple[int, PlaneFile]] = []
         self._datasums: list[int | None] = []

@@ -16,7 +16,7 @@ from typing import Any
 
 from . import _core, reading
 from .config import Config
-from .exposure import Exposure, ImageResult, Progress, RunOptions, output_paths
+from .exposure import Exposure, ImageResult, Live, Progress, RunOptions, output_paths
 from .layout import FileLayout, ImageLayout, read_layout, stem_of
 from .ledger import Ledger, finished, locked_folder, reason_of
 from .outputs import config_digest
@@ -84,7 +84,9 @@ def run(
     follow: float | None = None,
     strict: bool = False,
     memory_limit: int | None = None,
+    keep_planes: bool = True,
     progress: Progress | None = None,
+    live: Live | None = None,
 ) -> Iterator[ImageResult]:
     """Process files one after another, in the order given.
 
@@ -116,9 +118,13 @@ def run(
         Bytes that the plan of an image may need, with the interpreter; a file that needs more is
         refused before its samples are read. What is handed over comes on top: tables of clusters,
         and without `output` the planes.
+    keep_planes
+        Without `output`, results hold the planes.
     progress
         Called with a path, and the bytes of raw samples and the rows done: so far with `jobs` = 1,
         else when the file is done.
+    live
+        Called with a :class:`LiveUpdate` whenever rows are done; needs `jobs` = 1.
 
     Yields
     ------
@@ -138,6 +144,8 @@ def run(
         raise _core.ConfigError(f"threads: must be at least 1; got {threads}")
     if jobs > 1 and output is None:
         raise _core.ConfigError("jobs: several jobs need an output folder")
+    if jobs > 1 and live is not None:
+        raise _core.ConfigError("jobs: live updates need one job")
     threads = threads or max(1, (os.cpu_count() or 1) // jobs)
     folder = None if output is None else Path(output)
     if folder is not None:
@@ -148,8 +156,8 @@ def run(
         _check_outputs(config, files, folder, overwrite, resume)
     if follow is not None and not follow > 0:
         raise _core.ConfigError(f"follow: must be above 0 s; got {follow}")
-    options = RunOptions(folder, threads, verify, follow, strict, memory_limit)
-    return _run(config, files, options, jobs, resume, progress)
+    options = RunOptions(folder, threads, verify, follow, strict, memory_limit, keep_planes)
+    return _run(config, files, options, jobs, resume, progress, live)
 
 
 def _run(
@@ -159,11 +167,11 @@ def _run(
     jobs: int,
     resume: bool,
     progress: Progress | None,
+    live: Live | None,
 ) -> Iterator[ImageResult]:
     folder = options.folder
     if folder is None:
-        for path, parts in files.items():
-            results = _process(config, path, parts, options, progress)
+        for results in outcomes(config, files, options, jobs, progress, live):
             yield from results
             if options.strict and any(r.status in ("failed", "partial") for r in results):
                 return
@@ -172,23 +180,10 @@ def _run(
     with locked_folder(folder, targets):
         ledger = Ledger(folder)
         done = finished(folder, config_digest(config)) if resume else {}
-        ledger.write(
-            {
-                "event": "begin_run",
-                "process": os.getpid(),
-                "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
-                "version": _core.__version__,
-                "config": config_digest(config),
-                "files": [str(path.absolute()) for path in files],
-            }
-        )
-        kept = {path: _skipped(path, parts, done) for path, parts in files.items()}
-        todo = [(config, path, parts, options) for path, parts in files.items() if not kept[path]]
-        made: Iterator[Any] = (
-            run_jobs(_process, todo, jobs)
-            if jobs > 1 and len(todo) > 1
-            else (_process(*job, progress) for job in todo)
-        )
+        begin_run(ledger, config, files)
+        kept = {path: skipped(path, parts, done) for path, parts in files.items()}
+        todo = {path: parts for path, parts in files.items() if not kept[path]}
+        made = outcomes(config, todo, options, jobs, progress, live)
         stopped = False
         for path in files:
             results = kept[path]
@@ -197,8 +192,6 @@ def _run(
                 ledger.write(entry, sync=False)
             else:
                 results = next(made)
-                if isinstance(results, Died):
-                    results = [_failed(path, f"{path}: {results}", "worker", folder)]
             if progress is not None:
                 reports = [result.report for result in results if result.report]
                 progress(
@@ -208,17 +201,51 @@ def _run(
             stopped = options.strict and any(r.status in ("failed", "partial") for r in results)
             if stopped:
                 break
-        if isinstance(made, Generator):
-            made.close()
+        made.close()
         if not stopped:
             ledger.write({"event": "end_run", **ledger.counts(), "open": False})
 
 
-def _skipped(
+def begin_run(ledger: Ledger, config: Config, files: Iterable[Path]) -> None:
+    """Note what begins, and with which files."""
+    ledger.write(
+        {
+            "event": "begin_run",
+            "process": os.getpid(),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S"),
+            "version": _core.__version__,
+            "config": config_digest(config),
+            "files": [str(path.absolute()) for path in files],
+        }
+    )
+
+
+def outcomes(
+    config: Config,
+    files: Mapping[Path, Sequence[Path]],
+    options: RunOptions,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    live: Live | None = None,
+) -> Generator[list[ImageResult]]:
+    """What becomes of each exposure, in their order."""
+    if jobs == 1 or len(files) < 2:
+        for path, parts in files.items():
+            yield _process(config, path, parts, options, progress, live)
+        return
+    work = [(config, path, parts, options) for path, parts in files.items()]
+    for path, results in zip(files, run_jobs(_process, work, jobs), strict=True):
+        if isinstance(results, Died):
+            results = [_failed(path, f"{path}: {results}", "worker", options.folder)]
+        yield results
+
+
+def skipped(
     path: Path, parts: Sequence[Path], done: Mapping[str, dict[str, Any]]
 ) -> list[ImageResult]:
+    """Results of an exposure that an earlier run has done, and that has not changed since."""
     entry = done.get(str(path.absolute()))
-    identity = _identity(parts)
+    identity = identity_of(parts)
     if entry is None or identity is None or entry["input"] != identity:
         return []
     outputs = tuple(Path(name) for name in entry["outputs"])
@@ -230,7 +257,7 @@ def _skipped(
     ]
 
 
-def _identity(parts: Sequence[Path]) -> list[list[int]] | None:
+def identity_of(parts: Sequence[Path]) -> list[list[int]] | None:
     """Sizes and times of an input's files; None where it is a pipe, or one of them is not there."""
     if parts[0] == STDIN or not all(part.is_file() for part in parts):
         return None
@@ -249,13 +276,14 @@ def _process(
     parts: Sequence[Path],
     options: RunOptions,
     progress: Progress | None = None,
+    live: Live | None = None,
 ) -> list[ImageResult]:
     """One file; what is wrong with it ends in its result, not in an exception."""
     folder = options.folder
     try:
         if folder is not None:
             Ledger(folder).write({"event": "take", "path": str(path.absolute())}, sync=False)
-        return _FileRun(config, path, parts, options, progress).run()
+        return _FileRun(config, path, parts, options, progress, live).run()
     except (_core.Error, OSError, MemoryError) as error:
         message = str(error) or type(error).__name__
         if isinstance(error, MemoryError):
@@ -280,12 +308,13 @@ class _FileRun(Exposure):
         parts: Sequence[Path],
         options: RunOptions,
         progress: Progress | None,
+        live: Live | None,
     ) -> None:
-        super().__init__(config, path, options, progress)
+        super().__init__(config, path, options, progress, live)
         self.parts = parts
 
     def run(self) -> list[ImageResult]:
-        identity = _identity(self.parts)
+        identity = identity_of(self.parts)
         spool = self.folder or tempfile.gettempdir()
         with contextlib.ExitStack() as stack:
             plain = [stack.enter_context(plain_file(part, spool)) for part in self.parts]
@@ -311,7 +340,7 @@ class _FileRun(Exposure):
         results = [self.run_image(image) for image in images]
         if self.options.follow is not None:
             layout = read_layout(self.parts, self.config.input, plain=plain)
-            identity = _identity(self.parts)
+            identity = identity_of(self.parts)
             n_bytes = sum(part.stat().st_size for part in self.parts)
         if layout.cut and not any(result.status == "partial" for result in results):
             results[-1] = replace(results[-1], status="partial", message=layout.cut)

@@ -14,6 +14,7 @@ _COMMANDS = {
     "run": "runs",
     "check": "runs",
     "status": "runs",
+    "follow": "live",
     "info": "files",
     "layouts": "files",
     "combine": "files",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,38 @@ def one_clear_message(command: Callable[..., None]) -> Callable[..., None]:
             raise SystemExit(EXIT_USAGE) from None
 
     return wrapped
+
+
+class _StoppedError(BaseException):
+    """A signal asks the run to end."""
+
+
+@contextlib.contextmanager
+def stopped_by_signals(then: str, *, is_the_end: bool = False) -> Iterator[None]:
+    """End work by SIGINT or SIGTERM with its journal complete; a second one ends it at once.
+
+    `then` says what is to be known after that. The exit code is 0 where `is_the_end`: where nothing
+    else would end the work; else that of the signal.
+    """
+    came: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        if came:
+            os._exit(128 + number)
+        came.append(number)
+        raise _StoppedError
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    except _StoppedError:
+        name = signal.Signals(came[0]).name
+        complain(f"stopped by {name}; {then}")
+        raise SystemExit(0 if is_the_end else 128 + came[0]) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def complain(text: str) -> None:

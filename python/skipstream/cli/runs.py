@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +22,7 @@ from .common import (
     printable,
     set_option,
     size_text,
+    stopped_by_signals,
 )
 
 if TYPE_CHECKING:
@@ -105,7 +103,10 @@ def run(
     config = load_config(config_path, overrides)
     total = sum(path.stat().st_size for path in files if path.exists())
     results: list[ImageResult] = []
-    with _stopped_by_signals(), _Progress(len(files), total, quiet or as_json) as progress:
+    with (
+        stopped_by_signals("what is done is kept, and --resume goes on"),
+        _Progress(len(files), total, quiet or as_json) as progress,
+    ):
         for result in run_files(
             config,
             files,
@@ -127,34 +128,6 @@ def run(
     bad = ("failed",) if allow_partial else ("failed", "partial")
     if any(result.status in bad for result in results):
         raise SystemExit(EXIT_FAILED)
-
-
-class _StoppedError(BaseException):
-    """A signal asks the run to end."""
-
-
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """End a run by SIGINT or SIGTERM with its journal complete; a second one ends it at once."""
-    came: list[int] = []
-
-    def stop(number: int, _frame: object) -> None:
-        if came:
-            os._exit(128 + number)
-        came.append(number)
-        raise _StoppedError
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        yield
-    except _StoppedError:
-        name = signal.Signals(came[0]).name
-        complain(f"stopped by {name}; what is done is kept, and --resume goes on")
-        raise SystemExit(128 + came[0]) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Progress:
