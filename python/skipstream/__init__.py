@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .skips import charge_loss, noise_vs_skips
     from .spectrum import NoiseSpectrum, Spectrum, noise_spectrum
     from .transfer import measure_cti
+    from .watching import watch
 
 __all__ = [
     "AmplifierCalibration",
@@ -117,6 +118,7 @@ __all__ = [
     "run",
     "select_clusters",
     "subtract_correlated_noise",
+    "watch",
     "write_calibration",
     "write_mask",
     *_stage_classes,
@@ -159,6 +161,7 @@ _LAZY = {
     "add_background": "background",
     "combine_amplifiers": "combine",
     "measure_cti": "transfer",
+    "watch": "watching",
     "Truth": "simulate",
 }
 

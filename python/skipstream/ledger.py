@@ -53,7 +53,7 @@ def _is_sound(entry: Any) -> bool:
         return _texts(entry.get("files"))
     if event == "end_run":
         return True
-    if event not in ("take", "image", "file") or not isinstance(entry.get("path"), str):
+    if event not in ("seen", "take", "image", "file") or not isinstance(entry.get("path"), str):
         return False
     if event != "file" or status == "skipped":
         return True
@@ -129,6 +129,8 @@ class Ledger:
                 is_open = True
             elif event == "end_run":
                 is_open = False
+            elif event == "seen":
+                state[entry["path"]] = "waiting"
             elif entry.get("path") in state:
                 if event == "take":
                     state[entry["path"]] = "in_hand"

@@ -138,14 +138,43 @@ def run(
         Outputs exist or collide, or the number of jobs or threads is impossible.
     """
     files = exposures(config, [Path(path) for path in paths])
-    if jobs < 1:
-        raise _core.ConfigError(f"jobs: must be at least 1; got {jobs}")
-    if threads is not None and threads < 1:
-        raise _core.ConfigError(f"threads: must be at least 1; got {threads}")
     if jobs > 1 and output is None:
         raise _core.ConfigError("jobs: several jobs need an output folder")
     if jobs > 1 and live is not None:
         raise _core.ConfigError("jobs: live updates need one job")
+    if follow is not None and not follow > 0:
+        raise _core.ConfigError(f"follow: must be above 0 s; got {follow}")
+    options = run_options(
+        output,
+        jobs,
+        threads,
+        verify=verify,
+        follow=follow,
+        strict=strict,
+        memory_limit=memory_limit,
+        keep_planes=keep_planes,
+    )
+    if options.folder is not None:
+        _check_outputs(config, files, options.folder, overwrite, resume)
+    return _run(config, files, options, jobs, resume, progress, live)
+
+
+def run_options(
+    output: str | Path | None, jobs: int, threads: int | None, **others: Any
+) -> RunOptions:
+    """Options of a run, with its folder made.
+
+    Raises
+    ------
+    ConfigError
+        The number of jobs or threads is impossible.
+    IoError
+        The folder cannot be made.
+    """
+    if jobs < 1:
+        raise _core.ConfigError(f"jobs: must be at least 1; got {jobs}")
+    if threads is not None and threads < 1:
+        raise _core.ConfigError(f"threads: must be at least 1; got {threads}")
     threads = threads or max(1, (os.cpu_count() or 1) // jobs)
     folder = None if output is None else Path(output)
     if folder is not None:
@@ -153,11 +182,7 @@ def run(
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _core.IoError(f"{folder}: cannot make the folder: {error.strerror}") from None
-        _check_outputs(config, files, folder, overwrite, resume)
-    if follow is not None and not follow > 0:
-        raise _core.ConfigError(f"follow: must be above 0 s; got {follow}")
-    options = RunOptions(folder, threads, verify, follow, strict, memory_limit, keep_planes)
-    return _run(config, files, options, jobs, resume, progress, live)
+    return RunOptions(folder, threads, **others)
 
 
 def _run(
@@ -236,7 +261,7 @@ def outcomes(
     work = [(config, path, parts, options) for path, parts in files.items()]
     for path, results in zip(files, run_jobs(_process, work, jobs), strict=True):
         if isinstance(results, Died):
-            results = [_failed(path, f"{path}: {results}", "worker", options.folder)]
+            results = [failed(path, f"{path}: {results}", "worker", options.folder)]
         yield results
 
 
@@ -264,7 +289,8 @@ def identity_of(parts: Sequence[Path]) -> list[list[int]] | None:
     return [[part.stat().st_size, part.stat().st_mtime_ns] for part in parts]
 
 
-def _failed(path: Path, message: str, reason: str, folder: Path | None) -> ImageResult:
+def failed(path: Path, message: str, reason: str, folder: Path | None) -> ImageResult:
+    """Result of an exposure that is refused, noted in the journal."""
     if folder is not None:
         Ledger(folder).refuse(path, reason, message)
     return ImageResult(path, status="failed", message=message, reason=reason)
@@ -290,12 +316,12 @@ def _process(
             message = f"{path}: an image of this shape needs more memory than there is"
         if path.name not in message:
             message = f"{path}: {message}"
-        return [_failed(path, message, reason_of(error), folder)]
+        return [failed(path, message, reason_of(error), folder)]
     except Exception as error:
         # A fault of the program itself: still one file's, and said as such.
         where = traceback.extract_tb(error.__traceback__)[-1]
         message = f"{path}: internal error, please report: {error!r} at {where.name}:{where.lineno}"
-        return [_failed(path, message, "internal", folder)]
+        return [failed(path, message, "internal", folder)]
 
 
 class _FileRun(Exposure):

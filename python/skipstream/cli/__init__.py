@@ -15,6 +15,7 @@ _COMMANDS = {
     "check": "runs",
     "status": "runs",
     "follow": "live",
+    "watch": "live",
     "info": "files",
     "layouts": "files",
     "combine": "files",

@@ -10,9 +10,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from ..exposure import ImageResult
 
 EXIT_FAILED = 1
 
@@ -87,6 +90,25 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def result_line(result: ImageResult) -> str:
+    """What became of an image, in a line."""
+    if result.status == "failed":
+        return f"failed: {printable(result.message)}"
+    line = f"{result.status}: {printable(str(result.path))} {printable(result.amplifier)}"
+    report = result.report
+    if report:
+        clusters = report["n_clusters"]
+        speed = report["raw_bytes"] / max(report["seconds"], 1e-9) / 1e6
+        line += f", {report['n_rows']} rows x {report['n_cols']} columns x "
+        line += f"{report['n_skips']} skips, {speed:.0f} MB/s"
+        line += "" if clusters is None else f", {clusters} clusters"
+    if result.message:
+        line += f": {printable(result.message)}"
+    for note in report.get("notes", ()):
+        line += f"; {printable(note)}"
+    return line
+
+
 def size_text(n_bytes: float) -> str:
     """Bytes as a person reads them."""
     for unit in ("B", "KiB", "MiB", "GiB"):
@@ -112,6 +134,33 @@ set_option = click.option(
     multiple=True,
     metavar="STAGE.KEY=VALUE",
     help="Override the config, such as calibrate.gain=5.2; may be repeated.",
+)
+
+
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Files in work at once, each in its own process.",
+)
+
+
+threads_option = click.option(
+    "--threads", type=click.IntRange(1), help="Threads per file. Default: cores / jobs."
+)
+
+
+verify_option = click.option(
+    "--verify", is_flag=True, help="Check CHECKSUM and DATASUM before a file is read."
+)
+
+
+memory_option = click.option(
+    "--memory-limit",
+    "memory",
+    metavar="SIZE",
+    help="Refuse images whose plan needs more, such as 256M.",
 )
 
 

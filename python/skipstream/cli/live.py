@@ -1,8 +1,9 @@
-"""While the data comes: follow a file that is being written."""
+"""While the data comes: follow a file that is being written, watch a folder."""
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 import time
@@ -14,10 +15,17 @@ import click
 
 from .common import (
     EXIT_FAILED,
+    bytes_of,
+    complain,
+    jobs_option,
+    memory_option,
     one_clear_message,
     printable,
+    result_line,
     set_option,
     stopped_by_signals,
+    threads_option,
+    verify_option,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +54,7 @@ config_option = click.option(
     metavar="SECONDS",
     help="The file has ended when it has not grown for so long.",
 )
-@click.option("--threads", type=click.IntRange(1), help="Threads. Default: cores.")
+@threads_option
 @set_option
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON.")
@@ -86,6 +94,104 @@ def follow(
             bad = bad or result.status != "done"
     if bad:
         raise SystemExit(EXIT_FAILED)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@config_option
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the outputs."
+)
+@click.option(
+    "--pattern",
+    "patterns",
+    multiple=True,
+    metavar="NAME",
+    help="Files to take, such as 'run*.fits'; may be repeated. Default: FITS endings.",
+)
+@click.option(
+    "--poll",
+    type=float,
+    metavar="SECONDS",
+    help="Look so often, where no events come, as on network file systems.",
+)
+@click.option(
+    "--settle",
+    type=float,
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A file that did not change for so long counts as closed.",
+)
+@click.option(
+    "--patience",
+    type=float,
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A file that is not whole is processed as it is when it did not change for so long.",
+)
+@jobs_option
+@threads_option
+@set_option
+@verify_option
+@memory_option
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@one_clear_message
+def watch(
+    folder: Path,
+    config_path: Path,
+    output: Path,
+    patterns: tuple[str, ...],
+    poll: float | None,
+    settle: float,
+    patience: float,
+    jobs: int,
+    threads: int | None,
+    overrides: tuple[str, ...],
+    verify: bool,
+    memory: str | None,
+    quiet: bool,
+) -> None:
+    """Process the files of DIR, those that are there and those that come, each once.
+
+    Ends by SIGINT or SIGTERM, with exit code 0. Begun again, it goes on where it ended.
+    """
+    from ..config import load_config
+    from ..watching import watch as watch_folder
+
+    config = load_config(config_path, overrides)
+    _show_log(logging.WARNING if quiet else logging.INFO)
+    with stopped_by_signals("what is done is kept, and a new watch goes on", is_the_end=True):
+        for result in watch_folder(
+            config,
+            folder,
+            output=output,
+            patterns=patterns,
+            poll=poll,
+            settle=settle,
+            patience=patience,
+            jobs=jobs,
+            threads=threads,
+            verify=verify,
+            memory_limit=bytes_of(memory),
+        ):
+            if result.status == "failed":
+                complain(result_line(result))
+            elif not quiet:
+                click.echo(result_line(result), err=True)
+
+
+def _show_log(level: int) -> None:
+    """Show what the package logs as what else the command says."""
+
+    class Complain(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            complain(record.getMessage())
+
+    logger = logging.getLogger("skipstream")
+    logger.addHandler(Complain())
+    logger.setLevel(level)
 
 
 class _Shown:

@@ -18,11 +18,16 @@ from .common import (
     complain,
     config_argument,
     files_argument,
+    jobs_option,
+    memory_option,
     one_clear_message,
     printable,
+    result_line,
     set_option,
     size_text,
     stopped_by_signals,
+    threads_option,
+    verify_option,
 )
 
 if TYPE_CHECKING:
@@ -42,20 +47,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Folder for the outputs; it is made.",
 )
-@click.option(
-    "--jobs",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Files in work at once, each in its own process.",
-)
-@click.option("--threads", type=click.IntRange(1), help="Threads per file. Default: cores / jobs.")
+@jobs_option
+@threads_option
 @set_option
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option(
     "--resume", is_flag=True, help="Skip files that an earlier run with the same config finished."
 )
-@click.option("--verify", is_flag=True, help="Check CHECKSUM and DATASUM before a file is read.")
+@verify_option
 @click.option(
     "--follow",
     type=float,
@@ -63,12 +62,7 @@ if TYPE_CHECKING:
     help="Wait for rows of files that are being written, until they do not grow for so long.",
 )
 @click.option("--strict", is_flag=True, help="End the run at the first file that is not done.")
-@click.option(
-    "--memory-limit",
-    "memory",
-    metavar="SIZE",
-    help="Refuse images whose plan needs more, such as 256M.",
-)
+@memory_option
 @click.option(
     "--allow-partial", is_flag=True, help="A file that is cut off does not count as failed."
 )
@@ -189,26 +183,14 @@ class _Progress:
 
     def _result(self, result: ImageResult) -> None:
         self.files.add(result.path)
-        name = printable(str(result.path))
         if result.status == "failed":
-            line = f"failed: {printable(result.message)}"
+            line = result_line(result)
             if self.bar is not None:
                 self.bar.console.print(line, style="red", markup=False, highlight=False)
             else:
                 click.echo(f"skipstream: {line}", err=True)
         elif not self.quiet:
-            line = f"{result.status}: {name} {printable(result.amplifier)}"
-            report = result.report
-            if report:
-                clusters = report["n_clusters"]
-                speed = report["raw_bytes"] / max(report["seconds"], 1e-9) / 1e6
-                line += f", {report['n_rows']} rows x {report['n_cols']} columns x "
-                line += f"{report['n_skips']} skips, {speed:.0f} MB/s"
-                line += "" if clusters is None else f", {clusters} clusters"
-            if result.message:
-                line += f": {printable(result.message)}"
-            for note in result.report.get("notes", ()):
-                line += f"; {printable(note)}"
+            line = result_line(result)
             if self.bar is not None:
                 self.bar.console.print(line, markup=False, highlight=False)
             else:
