@@ -26,8 +26,17 @@ _N_PIXELS = 10_000
 _N_BLOCKS = 1_000
 _N_SIGMA_TAIL = 4.0
 _UNKNOWN = -1.0
-_NAMES = ("aveImgS", "dSdskip", "imgNoise", "skNoise", "darkCurrent", "aduConversion", "pixVar",
-          "clustVar", "tailRatio")  # fmt: skip
+#: Names of the numbers, and units of those that have one.
+NAMES = ("aveImgS", "dSdskip", "imgNoise", "skNoise", "darkCurrent", "aduConversion", "pixVar",
+         "clustVar", "tailRatio")  # fmt: skip
+UNITS = {
+    "imgNoise": "adu",
+    "skNoise": "adu",
+    "darkCurrent": "electron/pixel",
+    "aduConversion": "adu/electron",
+    "pixVar": "adu2",
+    "clustVar": "adu2",
+}
 
 
 @dataclass(frozen=True)
@@ -225,7 +234,7 @@ def quality(
                 f"quality.{name}: must have the shape {values.shape} of the mean; got "
                 f"{np.shape(plane)}"
             )
-    found = dict.fromkeys(_NAMES, _UNKNOWN)
+    found = dict.fromkeys(NAMES, _UNKNOWN)
     errors = dict(found)
     random = np.random.default_rng(seed)
     pixels = values[np.isfinite(values)]

@@ -21,7 +21,7 @@ from .charge import dark_current_rate, fit_calibration, fit_dark_current, fit_da
 from .correlation import correlated_noise
 from .fitting import FitResult
 from .gaussian import fit_gaussian
-from .image_quality import N_HISTOGRAMS, Quality, SampleCounts, quality
+from .image_quality import N_HISTOGRAMS, UNITS, Quality, SampleCounts, quality
 from .layout import ImageLayout
 from .patterns import Patterns, find_patterns, measure_crosstalk
 from .pipeline import compress_skips
@@ -735,16 +735,6 @@ COLUMNS: list[dict[str, str]] = [
 ]  # fmt: skip
 
 
-_QUALITY_UNITS = {
-    "imgNoise": "adu",
-    "skNoise": "adu",
-    "darkCurrent": "electron/pixel",
-    "aduConversion": "adu/electron",
-    "pixVar": "adu2",
-    "clustVar": "adu2",
-}
-
-
 def _rows(result: Any) -> Iterator[tuple[str, float, float, str, str, str, float, int, float, int]]:
     """Quantity, value, error, unit, status, reason, chi2, n_dof, p_value, n_values."""
     nan = math.nan
@@ -770,7 +760,7 @@ def _rows(result: Any) -> Iterator[tuple[str, float, float, str, str, str, float
     elif isinstance(result, Quality):
         for name, value in result.values.items():
             tail = ("ok" if value != -1 else "failed", "", nan, 0, nan, result.n_skips)
-            yield name, value, result.errors[name], _QUALITY_UNITS.get(name, ""), *tail
+            yield name, value, result.errors[name], UNITS.get(name, ""), *tail
     else:
         raise TypeError(f"no rows of {type(result).__name__}")
 

@@ -24,6 +24,7 @@ _COMMANDS = {
     "measures": "pages",
     "calibrate": "calibrations",
     "defects": "calibrations",
+    "quality": "quality",
     "simulate": "simulations",
     "demo": "simulations",
 }

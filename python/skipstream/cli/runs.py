@@ -99,7 +99,7 @@ def run(
     results: list[ImageResult] = []
     with (
         stopped_by_signals("what is done is kept, and --resume goes on"),
-        _Progress(len(files), total, quiet or as_json) as progress,
+        Progress(len(files), total, quiet or as_json) as progress,
     ):
         for result in run_files(
             config,
@@ -124,7 +124,7 @@ def run(
         raise SystemExit(EXIT_FAILED)
 
 
-class _Progress:
+class Progress:
     """A bar where there is a terminal, plain lines elsewhere, nothing when quiet."""
 
     def __init__(self, n_files: int, total: int, quiet: bool) -> None:
@@ -136,7 +136,7 @@ class _Progress:
         self.bar: Any = None
         self.task: Any = None
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> Progress:
         if not self.quiet and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import (
