@@ -198,8 +198,9 @@ class PyPipeline {
                         "; got " + py::str(type.attr("str")).cast<std::string>());
     }
     const bool flat = samples.ndim() == 2 && image_.n_skips == 1;
-    if (!(flat || samples.ndim() == 3) || samples.shape(1) != image_.n_cols ||
-        (!flat && samples.shape(2) != image_.n_skips)) {
+    if (samples.ndim() != 1 &&
+        (!(flat || samples.ndim() == 3) || samples.shape(1) != image_.n_cols ||
+         (!flat && samples.shape(2) != image_.n_skips))) {
       throw ConfigError("push: rows must be (n, " + std::to_string(image_.n_cols) + ", " +
                         std::to_string(image_.n_skips) + "); got " +
                         py::str(samples.attr("shape")).cast<std::string>());
@@ -210,10 +211,16 @@ class PyPipeline {
           "use numpy.ascontiguousarray");
     }
     const auto* data = static_cast<const std::byte*>(samples.data());
-    const std::int64_t n_rows = samples.shape(0);
+    const auto n_bytes = static_cast<std::size_t>(samples.nbytes());
     const Turn turn(busy_);
     const py::gil_scoped_release release;
-    pipeline_->push(data, n_rows);
+    pipeline_->push(std::span(data, n_bytes));
+  }
+
+  void push_lost(std::int64_t n_samples) {
+    const Turn turn(busy_);
+    const py::gil_scoped_release release;
+    pipeline_->push_lost(n_samples);
   }
 
   void run(const FileSamples& samples, const py::object& progress) {
@@ -482,6 +489,7 @@ void register_pipeline(py::module_& m) {
       .def_property_readonly("rows_pushed", &PyPipeline::rows_pushed)
       .def("push", &PyPipeline::push, "samples"_a)
       .def("run", &PyPipeline::run, "samples"_a, "progress"_a = py::none())
+      .def("push_lost", &PyPipeline::push_lost, "n_samples"_a)
       .def("push_missing", &PyPipeline::push_missing, "n_rows"_a)
       .def("finish", &PyPipeline::finish)
       .def("add_writer", &PyPipeline::add_writer, "stage"_a, "writer"_a, "images"_a,

@@ -75,7 +75,7 @@ class Pushing(RuleBasedStateMachine):
         self.parts.append(self.pipeline.push_missing(n_rows))
 
     @precondition(lambda self: not self.finished)
-    @rule(shape=st.sampled_from([(2, N_COLS, 2), (2, 5, N_SKIPS), (4,), (1, 1, 1, 1)]))
+    @rule(shape=st.sampled_from([(2, N_COLS, 2), (2, 5, N_SKIPS), (4, 4), (1, 1, 1, 1)]))
     def push_a_wrong_shape(self, shape: tuple[int, ...]) -> None:
         with pytest.raises((sk.ConfigError, ValueError, TypeError)):
             self.pipeline.push(np.zeros(shape, "i2"))

@@ -127,17 +127,20 @@ def test_a_pipeline_that_is_finished_takes_nothing_more(tmp_path: Path) -> None:
     with pytest.raises(sk.ConfigError, match="got -1 rows"):
         pipeline.push_missing(-1)
     pipeline.push_missing(2)
-    with pytest.raises(sk.Error, match="push after finish"):  # the stream is at its end
-        pipeline.push(rows)
+    pipeline.push(rows.reshape(-1)[:2])
+    with pytest.raises(sk.Error, match="a row was begun"):
+        pipeline.push_missing(1)
+    with pytest.raises(sk.ConfigError, match="got -1 samples"):
+        pipeline.push_lost(-1)
     pipeline.finish()
     pipeline.finish()
-    assert pipeline.rows_pushed == 5
+    assert pipeline.rows_pushed == 6
     with pytest.raises(sk.Error, match="push after finish"):
         pipeline.push(rows)
     with pytest.raises(sk.Error, match="push after finish"):
         pipeline.push_missing(1)
     (image,) = sk.read_layout(write(tmp_path / "raw.fits")).images
-    with pytest.raises(sk.Error, match="run after finish"):
+    with pytest.raises(sk.Error, match="after finish"):
         pipeline.run(sk.reading.open_samples(image)._samples)  # type: ignore[attr-defined]
     with pytest.raises(sk.ConfigError, match="makes no pixels"):
         pipeline.planes_after(0)

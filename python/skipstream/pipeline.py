@@ -220,9 +220,9 @@ class Pipeline:
         ----------
         rows
             ``(n, n_cols, n_skips)`` samples of the pipeline's dtype; read in place when C-ordered.
-            Or a flat buffer (bytes, memoryview, array.array, mmap, ...) of the samples of n rows,
-            also read in place; its bytes are encoded as the dtype says. The GIL is released
-            meanwhile.
+            Or a flat buffer (bytes, memoryview, array.array, mmap, ...) of any number of samples,
+            many rows or a part of one, encoded as the dtype says; whole rows are also read in
+            place. The GIL is released meanwhile.
 
         Raises
         ------
@@ -278,25 +278,33 @@ class Pipeline:
             array = array.view(self._dtype)
         elif array.dtype != self._dtype:
             return array  # the core says what is wrong with it
-        row_samples = self._n_cols * self._n_skips
-        if array.size % row_samples:
-            raise _core.ConfigError(
-                f"push: {array.size} samples are not whole rows of {self._n_cols} x "
-                f"{self._n_skips} samples"
-            )
-        return array.reshape(-1, self._n_cols, self._n_skips)
+        return array
+
+    def push_lost(self, n_samples: int) -> PipelineOutput:
+        """Take samples that did not arrive, such as those of a lost packet.
+
+        A pixel that has other samples is reduced from those, with the mask bit MISSKIPS; one that
+        has none is NaN, with the bit NODATA. Where a stage needs the samples in order
+        (`correct_leach`, a baseline), a row that lost some is missing as a whole, and so is the
+        row before it with `correct_leach`.
+        """
+        self._core.push_lost(n_samples)
+        return self._take()
 
     def push_missing(self, n_rows: int) -> PipelineOutput:
         """Take rows that did not arrive: NaN, with the mask bit NODATA.
 
-        Where a stage needs the samples in order (`correct_leach`, a baseline), only rows that are
-        missing too may follow. A finished image takes none: `skipstream.Error`.
+        A finished image takes none, nor does a row that was begun: `skipstream.Error`.
         """
         self._core.push_missing(n_rows)
         return self._take()
 
     def finish(self) -> PipelineOutput:
-        """End the image: rows that were held back, and clusters still open."""
+        """End the image: rows that were held back, and clusters still open.
+
+        What is not there of a row that was begun is missing, and so are the last rows of an image
+        whose ``n_rows`` was given.
+        """
         self._core.finish()
         return self._take()
 

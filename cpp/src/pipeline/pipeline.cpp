@@ -110,8 +110,7 @@ class Pipeline::SampleLink : public SampleOutput {
     if (next_ < pipeline_.chain_.sample_steps.size()) {
       pipeline_.chain_.sample_steps[next_].stage->push(chunk, *pipeline_.sample_links_[next_ + 1]);
     } else {
-      const MemorySamples samples(chunk.samples, pipeline_.reduced_pixel_bytes_);
-      pipeline_.reduce(samples, 0, chunk.n_rows, {});
+      pipeline_.reduce_here(chunk.samples, chunk.n_rows);
     }
   }
 
@@ -149,6 +148,7 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
   for (auto& step : chain_.sample_steps) {
     const auto plan = named(step.number, [&] { return step.stage->begin(image_); });
     in_order_ = in_order_ || !plan.format_only;
+    sample_delay_rows_ += plan.delay_rows;
     plan_.stages.push_back(
         {step.number, std::string(step.name), {}, plan.delay_rows, plan.state_bytes, false});
   }
@@ -221,6 +221,9 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
     plan_.state_bytes += stage.state_bytes;
   }
   begin_buffers(image_);
+  const std::int64_t row_samples = image_.n_cols * image_.n_skips;
+  assembly_.begin(row_samples, pixel_bytes_ / image_.n_skips);
+  if (in_order_) zeros_.resize(static_cast<std::size_t>(image_.n_cols * pixel_bytes_));
   return plan_;
 }
 
@@ -248,6 +251,7 @@ void Pipeline::begin_buffers(const ImageInfo& image) {
   const std::size_t n_buffers = n_threads > 1 ? 2 : 1;
   std::int64_t replayed = 0;
   plan_.buffer_bytes =
+      (in_order_ ? 2 : 1) * image.n_cols * pixel_bytes_ +
       (in_order_ ? rows_together() * image_.n_cols * pixel_bytes_ : 0) +
       static_cast<std::int64_t>(n_buffers) * plan_.chunk_rows * planes_row_bytes +
       n_threads * (block_pixels_ * pixel_bytes_ + chain_.reduction->scratch_bytes()) +
@@ -337,40 +341,130 @@ const std::vector<PlaneInfo>& Pipeline::planes_after(std::size_t number) const {
   return links_[link_after(number)]->planes;
 }
 
-void Pipeline::push(const std::byte* samples, std::int64_t n_rows) {
-  if (finished_ || samples_finished_) {
-    throw Error("pipeline: push after finish; make a new pipeline for a new image");
+void Pipeline::require_open() const {
+  if (links_.empty()) throw Error("pipeline: begin comes first");
+  if (finished_) throw Error("pipeline: push after finish; make a new pipeline for a new image");
+}
+
+void Pipeline::require_room(std::int64_t n_rows) const {
+  if (image_.n_rows >= 0 && n_rows > image_.n_rows - rows_pushed()) {
+    throw Error("pipeline: the image has " + std::to_string(image_.n_rows) + " rows; got " +
+                std::to_string(rows_pushed()) + " and " + std::to_string(n_rows) + " more");
   }
-  const SampleChunk chunk{samples, rows_pushed_, n_rows};
-  rows_pushed_ += n_rows;
-  if (n_rows == 0) return;
-  if (in_order_) {
-    sample_links_[0]->push(chunk);
-  } else {
-    reduce(MemorySamples(samples, pixel_bytes_), 0, n_rows, {});
+}
+
+void Pipeline::push(const std::byte* samples, std::int64_t n_rows) {
+  push(std::span(samples, static_cast<std::size_t>(n_rows * assembly_.bytes())));
+}
+
+void Pipeline::push(std::span<const std::byte> samples) {
+  require_open();
+  require_room(assembly_.rows_after(static_cast<std::int64_t>(samples.size())));
+  const auto row_bytes = static_cast<std::size_t>(assembly_.bytes());
+  while (!samples.empty()) {
+    if (assembly_.is_empty() && samples.size() >= row_bytes) {
+      const std::size_t n_rows = samples.size() / row_bytes;
+      push_rows(samples.data(), static_cast<std::int64_t>(n_rows));
+      samples = samples.subspan(n_rows * row_bytes);
+    } else {
+      samples = samples.subspan(assembly_.take(samples));
+      if (assembly_.is_full()) push_assembled();
+    }
+  }
+}
+
+void Pipeline::push_lost(std::int64_t n_samples) {
+  constexpr std::int64_t most = std::int64_t{1} << 56;
+  if (n_samples < 0 || n_samples > most) {
+    throw ConfigError("push_lost: got " + std::to_string(n_samples) + " samples");
+  }
+  require_open();
+  if (!assembly_.at_sample()) {
+    throw Error("push_lost: the last push ended in the middle of a sample");
+  }
+  require_room(assembly_.rows_after(n_samples * (pixel_bytes_ / image_.n_skips)));
+  const std::int64_t row_samples = image_.n_cols * image_.n_skips;
+  while (n_samples > 0) {
+    if (assembly_.is_empty() && n_samples >= row_samples) {
+      push_missing_rows(n_samples / row_samples);
+      n_samples %= row_samples;
+    } else {
+      const std::int64_t n = std::min(n_samples, assembly_.n_open());
+      assembly_.lose(n);
+      n_samples -= n;
+      if (assembly_.is_full()) push_assembled();
+    }
   }
 }
 
 void Pipeline::push_missing(std::int64_t n_rows) {
-  if (finished_) throw Error("pipeline: push after finish; make a new pipeline for a new image");
   if (n_rows < 0) throw ConfigError("push_missing: got " + std::to_string(n_rows) + " rows");
-  if (n_rows == 0) return;
-  finish_samples();
+  require_open();
+  if (!assembly_.is_empty()) {
+    throw Error("push_missing: a row was begun; tell the samples that it lacks to push_lost");
+  }
+  require_room(n_rows);
+  push_missing_rows(n_rows);
+}
+
+void Pipeline::push_rows(const std::byte* samples, std::int64_t n_rows) {
+  if (!in_order_) {
+    rows_pushed_ += n_rows;
+    reduce_here(samples, n_rows);
+    return;
+  }
+  pass_lost_rows();
+  const SampleChunk chunk{samples, rows_pushed_, n_rows};
+  rows_pushed_ += n_rows;
+  sample_links_[0]->push(chunk);
+}
+
+void Pipeline::push_assembled() {
+  if (assembly_.lost().empty()) {
+    push_rows(assembly_.samples(), 1);
+  } else if (in_order_ || assembly_.is_all_lost()) {
+    push_missing_rows(1);
+  } else {
+    ++rows_pushed_;
+    reduce_assembled();
+  }
+  assembly_.clear();
+}
+
+void Pipeline::push_missing_rows(std::int64_t n_rows) {
+  if (in_order_ && !samples_finished_) {
+    n_lost_rows_ += n_rows;
+    return;
+  }
   rows_pushed_ += n_rows;
   Buffer& buffer = buffers_[0];
   while (n_rows > 0) {
     const std::int64_t n = std::min(n_rows, plan_.chunk_rows);
-    // Stages may change the rows that pass.
-    std::fill(buffer.values.begin(), buffer.values.end(), std::numeric_limits<double>::quiet_NaN());
-    std::fill(buffer.mask.begin(), buffer.mask.end(), mask_bit::no_data);
-    for (std::size_t p = 0; p < reduced_planes_.size(); ++p) {
-      if (reduced_planes_[p].name == "count") {
-        std::fill_n(buffer.planes[p], n * image_.n_cols, 0.0);
-      }
-    }
     PixelChunk chunk{buffer.planes, buffer.mask.data(), rows_reduced_, n, image_.n_cols};
+    make_missing(chunk, 0, n * image_.n_cols);  // stages may change the rows that pass
     deliver(chunk);
     n_rows -= n;
+  }
+}
+
+void Pipeline::make_missing(const PixelChunk& chunk, std::int64_t begin_pixel,
+                            std::int64_t end_pixel) const {
+  for (std::size_t p = 0; p < reduced_planes_.size(); ++p) {
+    const double missing =
+        reduced_planes_[p].name == "count" ? 0.0 : std::numeric_limits<double>::quiet_NaN();
+    std::fill(chunk.planes[p] + begin_pixel, chunk.planes[p] + end_pixel, missing);
+  }
+  std::fill(chunk.mask + begin_pixel, chunk.mask + end_pixel, mask_bit::no_data);
+}
+
+/// Stages on samples count rows: those that are missing pass as zeros, and are no pixels again
+/// behind the reduction.
+void Pipeline::pass_lost_rows() {
+  for (; n_lost_rows_ > 0; --n_lost_rows_) {
+    lost_first_row_ = lost_first_row_ || rows_pushed_ == 0;
+    const SampleChunk chunk{zeros_.data(), rows_pushed_, 1};
+    end_lost_row_ = ++rows_pushed_;
+    sample_links_[0]->push(chunk);
   }
 }
 
@@ -379,8 +473,9 @@ std::int64_t Pipeline::rows_together() const {
 }
 
 void Pipeline::run(const SampleSource& source, std::int64_t n_rows, const Progress& progress) {
-  if (finished_) throw Error("pipeline: run after finish; make a new pipeline for a new image");
+  require_open();
   if (!in_order_) {
+    require_room(n_rows);
     rows_pushed_ += n_rows;
     reduce(source, 0, n_rows, progress);
     return;
@@ -397,10 +492,76 @@ void Pipeline::run(const SampleSource& source, std::int64_t n_rows, const Progre
   }
 }
 
+/// Rows in memory, by one thread.
+void Pipeline::reduce_here(const std::byte* samples, std::int64_t n_rows) {
+  if (buffers_.size() > 1) {
+    reduce(MemorySamples(samples, reduced_pixel_bytes_), 0, n_rows, {});
+    return;
+  }
+  if (!records_.is_empty() && rows_sampled_ == 0) records_.see_first_pixel(samples);
+  Buffer& buffer = buffers_[0];
+  auto& planes = block_planes_[0];
+  while (n_rows > 0) {
+    const std::int64_t n = std::min(n_rows, plan_.chunk_rows);
+    const std::int64_t n_pixels = n * image_.n_cols;
+    for (std::int64_t begin = 0; begin < n_pixels; begin += block_pixels_) {
+      const std::int64_t n_block = std::min(block_pixels_, n_pixels - begin);
+      for (std::size_t p = 0; p < planes.size(); ++p) planes[p] = buffer.planes[p] + begin;
+      chain_.reduction->reduce(samples, n_block, planes.data(), buffer.mask.data() + begin,
+                               reduce_scratch_[0]);
+      if (!records_.is_empty()) {
+        records_.record(samples, rows_sampled_ * image_.n_cols + begin, n_block, 0);
+      }
+      samples += n_block * reduced_pixel_bytes_;
+    }
+    rows_sampled_ += n;
+    PixelChunk chunk{buffer.planes, buffer.mask.data(), rows_reduced_, n, image_.n_cols};
+    deliver(chunk);
+    n_rows -= n;
+  }
+}
+
+/// A row that lost samples: the pixels that have all of theirs first, then one by one the others.
+void Pipeline::reduce_assembled() {
+  Buffer& buffer = buffers_[0];
+  PixelChunk chunk{buffer.planes, buffer.mask.data(), rows_reduced_, 1, image_.n_cols};
+  auto& planes = block_planes_[0];
+  const auto at = [&](std::int64_t pixel) {
+    for (std::size_t p = 0; p < planes.size(); ++p) planes[p] = buffer.planes[p] + pixel;
+    return planes.data();
+  };
+  const auto reduce_whole = [&](std::int64_t begin, std::int64_t end) {
+    for (; begin < end; begin += block_pixels_) {
+      chain_.reduction->reduce(assembly_.samples() + begin * pixel_bytes_,
+                               std::min(block_pixels_, end - begin), at(begin),
+                               buffer.mask.data() + begin, reduce_scratch_[0]);
+    }
+  };
+  std::int64_t done = 0;
+  for (const auto& lost : assembly_.lost()) {
+    const std::int64_t begin = lost.begin / image_.n_skips;
+    const std::int64_t end = (lost.end - 1) / image_.n_skips + 1;
+    reduce_whole(done, begin);
+    for (std::int64_t pixel = std::max(done, begin); pixel < end; ++pixel) {
+      const std::int64_t first = pixel * image_.n_skips;
+      if (lost.begin <= first && first + image_.n_skips <= lost.end) {
+        make_missing(chunk, pixel, pixel + 1);
+      } else {
+        chain_.reduction->reduce_without(assembly_.lost(),
+                                         assembly_.samples() + pixel * pixel_bytes_, first,
+                                         at(pixel), buffer.mask.data() + pixel, reduce_scratch_[0]);
+      }
+    }
+    done = end;
+  }
+  reduce_whole(done, image_.n_cols);
+  deliver(chunk);
+}
+
 void Pipeline::reduce(const SampleSource& source, std::int64_t first_source_row,
                       std::int64_t n_rows, const Progress& progress) {
   if (n_rows == 0) return;
-  const std::int64_t first_image_pixel = rows_reduced_ * image_.n_cols;
+  const std::int64_t first_image_pixel = rows_sampled_ * image_.n_cols;
   if (!records_.is_empty() && first_image_pixel == 0) {
     const auto cursor = source.cursor();
     cursor->seek(first_source_row * image_.n_cols);
@@ -473,6 +634,10 @@ void Pipeline::reduce(const SampleSource& source, std::int64_t first_source_row,
 }
 
 void Pipeline::deliver(PixelChunk& chunk) {
+  if (const std::int64_t n_lost = std::min(end_lost_row_ - rows_reduced_, chunk.n_rows);
+      n_lost > 0) {
+    make_missing(chunk, 0, n_lost * chunk.n_cols);
+  }
   if (!options_.mask.empty()) {
     const std::uint32_t* known = options_.mask.data() + rows_reduced_ * image_.n_cols;
     for (std::int64_t i = 0; i < chunk.n_rows * chunk.n_cols; ++i) chunk.mask[i] |= known[i];
@@ -482,15 +647,24 @@ void Pipeline::deliver(PixelChunk& chunk) {
 }
 
 void Pipeline::finish_samples() {
-  if (!in_order_ || samples_finished_) return;
+  if (!in_order_) return;
   samples_finished_ = true;
+  // Samples of the first row may end the last one.
+  if (lost_first_row_ && sample_delay_rows_ > 0) end_lost_row_ = rows_pushed_;
   for (std::size_t i = 0; i < chain_.sample_steps.size(); ++i) {
     chain_.sample_steps[i].stage->finish(*sample_links_[i + 1]);
   }
+  push_missing_rows(std::exchange(n_lost_rows_, 0));
 }
 
 void Pipeline::finish() {
   if (finished_) return;
+  require_open();
+  if (!assembly_.is_empty()) {
+    assembly_.lose(assembly_.n_open());
+    push_assembled();
+  }
+  if (image_.n_rows >= 0) push_missing_rows(image_.n_rows - rows_pushed());
   finish_samples();
   finished_ = true;
   for (std::size_t i = 0; i < chain_.pixel_steps.size(); ++i) {

@@ -1530,9 +1530,7 @@ void CompressSkips::reduce_pixel(Source& pixel, const std::byte* samples, std::i
   const std::uint32_t bits = pixel.load(samples, n_used_skips());
   *mask = bits;
   if ((bits & mask_bit::no_data) != 0) {
-    for (std::size_t s = 0; s < statistics_.size(); ++s) {
-      planes[s][at] = statistics_[s].kind == Kind::count ? 0.0 : nan;
-    }
+    make_missing(planes, at, mask);
     return;
   }
   if (wants_spread_) pixel.measure_spread();
@@ -1614,6 +1612,67 @@ void CompressSkips::reduce(const std::byte* samples, std::int64_t n_pixels, doub
     reduce_parts(samples, n_pixels, planes, scratch);
   }
   if (has_foreign_) reduce_foreign(samples, n_pixels, planes);
+}
+
+void CompressSkips::make_missing(double* const* planes, std::int64_t at,
+                                 std::uint32_t* mask) const {
+  *mask = mask_bit::no_data;
+  for (std::size_t s = 0; s < statistics_.size(); ++s) {
+    planes[s][at] = statistics_[s].kind == Kind::count ? 0.0 : nan;
+  }
+}
+
+void CompressSkips::reduce_without(std::span<const SampleRange> lost, std::byte* samples,
+                                   std::int64_t first_sample, double* const* planes,
+                                   std::uint32_t* mask, std::byte* scratch) {
+  const auto n_bytes = static_cast<std::size_t>(format_.n_bytes);
+  const auto each_lost = [&](auto&& visit) {
+    for (const auto& range : lost) {
+      const std::int64_t begin = std::clamp<std::int64_t>(range.begin - first_sample, 0, n_skips_);
+      const std::int64_t end = std::clamp<std::int64_t>(range.end - first_sample, 0, n_skips_);
+      if (begin < end) visit(static_cast<std::size_t>(begin), static_cast<std::size_t>(end));
+    }
+  };
+  const auto overwrite = [&](const std::byte* with) {
+    each_lost([&](std::size_t begin, std::size_t end) {
+      for (std::size_t s = begin; s < end; ++s) std::memcpy(samples + s * n_bytes, with, n_bytes);
+    });
+  };
+  const auto encode = [&](std::int64_t value, std::byte* to) {
+    for (std::size_t i = 0; i < n_bytes; ++i) {
+      to[format_.big_endian ? n_bytes - 1 - i : i] = static_cast<std::byte>(value >> (8 * i));
+    }
+  };
+  std::array<std::byte, 8> missing{};
+  const bool is_floating = format_.kind == SampleKind::floating;
+  if (is_floating || format_.blank) {
+    const std::int64_t nan_bits = n_bytes == 4 ? 0x7fc00000 : 0x7ff8000000000000;
+    encode(is_floating ? nan_bits : *format_.blank, missing.data());
+    overwrite(missing.data());
+    return reduce(samples, 1, planes, mask, scratch);
+  }
+  // An integer that the other samples do not have stands for those that are missing.
+  const std::int64_t n_candidates =
+      std::min(n_skips_ + 1, n_bytes == 8 ? n_skips_ + 1 : std::int64_t{1} << (8 * n_bytes));
+  for (std::int64_t candidate = 0; candidate < n_candidates; ++candidate) {
+    encode(candidate, missing.data());
+    overwrite(missing.data());
+    std::int64_t n_found = 0;
+    for (std::int64_t s = 0; s < n_skips_; ++s) {
+      n_found += std::memcmp(samples + s * format_.n_bytes, missing.data(), n_bytes) == 0 ? 1 : 0;
+    }
+    each_lost([&](std::size_t begin, std::size_t end) {
+      n_found -= static_cast<std::int64_t>(end - begin);
+    });
+    if (n_found > 0) continue;
+    const bool is_negative =
+        !format_.is_unsigned && n_bytes < 8 && candidate >> (8 * n_bytes - 1) != 0;
+    format_.blank = is_negative ? candidate - (std::int64_t{1} << (8 * n_bytes)) : candidate;
+    reduce(samples, 1, planes, mask, scratch);
+    format_.blank.reset();
+    return;
+  }
+  make_missing(planes, 0, mask);  // every number occurs: nothing can stand for a missing one
 }
 
 /// Means of the first n samples, all n from one running sum, and samples alone. Sums of integers

@@ -22,4 +22,10 @@ struct SampleFormat {
   std::optional<std::int64_t> blank;  ///< the stored integer that stands for "missing"
 };
 
+/// Samples, half-open, such as those that were lost on their way.
+struct SampleRange {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
 }  // namespace skipstream

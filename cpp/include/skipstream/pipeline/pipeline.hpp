@@ -14,6 +14,7 @@
 #include "skipstream/base/source.hpp"
 #include "skipstream/base/stage.hpp"
 #include "skipstream/pipeline/chain.hpp"
+#include "skipstream/pipeline/row_assembly.hpp"
 #include "skipstream/pipeline/sample_records.hpp"
 #include "skipstream/pipeline/spool.hpp"
 #include "skipstream/pipeline/workers.hpp"
@@ -88,23 +89,33 @@ class Pipeline {
 
   /// The next rows, any number of them, encoded as `image.format` says.
   void push(const std::byte* samples, std::int64_t n_rows);
-  /// Rows that did not arrive: NaN, with the bit `no_data` of the mask. Only rows like these may
-  /// follow where a stage needs the samples in order.
+  /// The next samples, encoded as `image.format` says: many rows, or a part of one.
+  void push(std::span<const std::byte> samples);
+  /// The next samples did not arrive. A pixel that has others is reduced from those, with the bit
+  /// `missing_skips` of the mask; one that has none is NaN, with the bit `no_data`. Where a stage
+  /// needs the samples in order, a row that lost some is missing as a whole, and so are rows that
+  /// such a stage fills from it.
+  void push_lost(std::int64_t n_samples);
+  /// Rows that did not arrive: NaN, with the bit `no_data` of the mask.
   void push_missing(std::int64_t n_rows);
   /// All rows of a source, read by several threads where no stage needs them in order.
   void run(const SampleSource& source, std::int64_t n_rows, const Progress& progress = {});
+  /// Ends the image. What is not there of a row that was begun, and of the rows of an image whose
+  /// number of rows is known, is missing.
   void finish();
+  /// Ends the image as it is: rows that are held back do not leave, and tables stay open.
+  void abort() { finished_ = true; }
 
   [[nodiscard]] const std::vector<PipelineTable>& tables() const { return tables_; }
   /// Hands over the rows of a table, which has none from then on; after `finish`.
   [[nodiscard]] GrowingArray<Cell> release_cells(std::size_t table) {
     return std::move(tables_[table].cells);
   }
-  [[nodiscard]] std::int64_t rows_pushed() const { return rows_pushed_; }
+  [[nodiscard]] std::int64_t rows_pushed() const { return rows_pushed_ + n_lost_rows_; }
   /// Kept samples and histograms; `records_format` says how the samples are encoded.
   [[nodiscard]] const SampleRecords& records() const { return records_; }
   [[nodiscard]] const SampleFormat& records_format() const { return image_.format; }
-  /// Rows whose samples were there.
+  /// Rows whose samples were all there.
   [[nodiscard]] std::int64_t rows_sampled() const { return rows_sampled_; }
   struct StageFindings {
     std::string stage;
@@ -122,6 +133,16 @@ class Pipeline {
   void reduce(const SampleSource& source, std::int64_t first_source_row, std::int64_t n_rows,
               const Progress& progress);
   void deliver(PixelChunk& chunk);
+  void require_open() const;
+  void require_room(std::int64_t n_rows) const;
+  void push_rows(const std::byte* samples, std::int64_t n_rows);
+  void push_assembled();
+  void push_missing_rows(std::int64_t n_rows);
+  void reduce_here(const std::byte* samples, std::int64_t n_rows);
+  void reduce_assembled();
+  void make_missing(const PixelChunk& chunk, std::int64_t begin_pixel,
+                    std::int64_t end_pixel) const;
+  void pass_lost_rows();
   /// Rows of a source that stages in order get at once.
   [[nodiscard]] std::int64_t rows_together() const;
   void finish_samples();
@@ -136,8 +157,14 @@ class Pipeline {
   std::int64_t block_pixels_ = 0;
   std::int64_t rows_pushed_ = 0;
   std::int64_t rows_reduced_ = 0;
-  std::int64_t rows_sampled_ = 0;  ///< without missing ones
+  std::int64_t rows_sampled_ = 0;  ///< without those that lost samples
   bool in_order_ = false;          ///< a sample stage needs the rows one after another
+  RowAssembly assembly_;           ///< of rows that come in parts
+  std::vector<std::byte> zeros_;   ///< a lost row, for stages on samples
+  std::int64_t n_lost_rows_ = 0;   ///< that stages on samples have not seen yet
+  std::int64_t end_lost_row_ = 0;  ///< rows below it that stages on samples send on are lost
+  bool lost_first_row_ = false;
+  std::int64_t sample_delay_rows_ = 0;
   bool finished_ = false;
   bool samples_finished_ = false;
   std::vector<PlaneInfo> reduced_planes_;

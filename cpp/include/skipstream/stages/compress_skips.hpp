@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -91,6 +92,12 @@ class CompressSkips {
   void reduce(const std::byte* samples, std::int64_t n_pixels, double* const* planes,
               std::uint32_t* mask, std::byte* scratch) const;
 
+  /// Reduces one pixel without the samples that were lost, which are overwritten. `lost` counts
+  /// from the begin of a row, of which the pixel's first sample is number `first_sample`.
+  void reduce_without(std::span<const SampleRange> lost, std::byte* samples,
+                      std::int64_t first_sample, double* const* planes, std::uint32_t* mask,
+                      std::byte* scratch);
+
  private:
   enum class Kind : std::uint8_t {
     mean,
@@ -140,6 +147,7 @@ class CompressSkips {
   template <class Source>
   void reduce_pixel(Source& pixel, const std::byte* samples, std::int64_t at, double* const* planes,
                     std::uint32_t* mask) const;
+  void make_missing(double* const* planes, std::int64_t at, std::uint32_t* mask) const;
   void reduce_parts(const std::byte* samples, std::int64_t n_pixels, double* const* planes,
                     std::byte* scratch) const;
   void reduce_foreign(const std::byte* samples, std::int64_t n_pixels, double* const* planes) const;
