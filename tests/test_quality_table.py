@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import uproot
 from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner, Result
@@ -95,7 +96,7 @@ def test_the_text_is_that_of_the_peer(folder: Path) -> None:
             assert row[number] == text
 
 
-@pytest.mark.parametrize("ending", [".csv", ".ecsv", ".parquet", ".fits"])
+@pytest.mark.parametrize("ending", [".csv", ".ecsv", ".parquet", ".fits", ".root"])
 def test_other_formats_hold_every_digit(folder: Path, ending: str) -> None:
     target = folder / f"q{ending}"
     assert quality("-d", folder, "-o", target).exit_code == 0
@@ -104,6 +105,8 @@ def test_other_formats_hold_every_digit(folder: Path, ending: str) -> None:
         rows = list(csv.DictReader(target.read_text().splitlines()))
     elif ending == ".parquet":
         rows = pq.read_table(target).to_pylist()
+    elif ending == ".root":
+        rows = uproot.open(target)["quality"].arrays().tolist()
     elif ending == ".fits":
         rows = list(fits.getdata(target, "QUALITY"))
     else:
@@ -250,7 +253,7 @@ def test_a_table_of_the_peer_is_gone_on_with(folder: Path) -> None:
     assert rows["Img_1.fits"]["pixVar"] == "-1"
 
 
-@pytest.mark.parametrize("ending", ["", ".txt", ".csv", ".ecsv", ".parquet", ".fits"])
+@pytest.mark.parametrize("ending", ["", ".txt", ".csv", ".ecsv", ".parquet", ".fits", ".root"])
 def test_any_file_name_keeps_to_its_row(tmp_path: Path, ending: str) -> None:
     names = ["a\nb.fits", "\x1b[31m.fits", " two  spaces .fits", "\\x20.fits", "é.fits",
              os.fsdecode(b"\xff.fits"), "=1+1.fits", "1e5.fits"]  # fmt: skip
@@ -272,6 +275,7 @@ def test_what_is_no_table_is_left_alone(folder: Path) -> None:
         ("q.ecsv", "nothing"),
         ("q.parquet", "nothing"),
         ("q.fits", "nothing"),
+        ("q.root", "nothing"),
     ]:
         (folder / name).write_text(content)
         done = quality("-d", folder, "-o", name)

@@ -19,6 +19,7 @@ from .pipeline import (
 )
 from .stages import *  # noqa: F403  (their names come from the core)
 from .stages import __all__ as _stage_classes
+from .tables import Table
 
 if TYPE_CHECKING:
     from .background import add_background
@@ -83,6 +84,7 @@ __all__ = [
     "SampleCounts",
     "SlowStatisticWarning",
     "Spectrum",
+    "Table",
     "Truth",
     "__version__",
     "add_background",

@@ -24,11 +24,12 @@ __all__ = ["Config", "InputConfig", "OutputConfig", "init_config", "load_config"
 
 _OUTPUT_FORMATS = {
     "planes": (".fits",),
-    "table": (".fits", ".csv", ".ecsv", ".parquet"),
+    "table": (".fits", ".csv", ".ecsv", ".parquet", ".root"),
 }
 
 
-_TABLES = ("clusters", "cluster_pixels", "measures")
+_OF_MEASURES = ("measures", "patterns")
+_TABLES = ("clusters", "cluster_pixels", *_OF_MEASURES)
 _MAX_BYTES = 1 << 24
 _MAX_DEPTH = 16
 _MAX_NAME_BYTES = 255  # of most file systems
@@ -41,13 +42,13 @@ class OutputConfig:
     Attributes
     ----------
     after
-        Name of the stage; the last one of that name. Empty: the table of the measures.
+        Name of the stage; the last one of that name. Empty: a table of the measures.
     path
         File name with ``{stem}``, the input's name; the ending picks the format: planes go to
-        ``.fits``; a path of the stage's table ends in ``clusters.fits``, ``.csv``, ``.ecsv`` or
-        ``.parquet``.
+        ``.fits``; a path of the stage's table ends in ``clusters.fits``, ``.csv``, ``.ecsv``,
+        ``.parquet`` or ``.root``.
     table
-        ``"clusters"``, ``"cluster_pixels"`` or ``"measures"``; None: planes.
+        ``"clusters"``, ``"cluster_pixels"``, ``"measures"`` or ``"patterns"``; None: planes.
     planes
         Names of the planes, or None for all.
     dtype
@@ -158,10 +159,10 @@ def _read_outputs(
             elif not isinstance(value, str):
                 complain(key, f".{key}: must be a string; got {_shown(value)}")
         after, path, name = table.get("after"), table.get("path"), table.get("table")
-        if name is None and isinstance(path, str) and "measures" in Path(path).stem:
-            name = "measures"
+        if name is None and isinstance(path, str):
+            name = next((word for word in _OF_MEASURES if word in Path(path).stem), None)
         for key in ("after", "path"):
-            if key not in table and not (key == "after" and name == "measures"):
+            if key not in table and not (key == "after" and name in _OF_MEASURES):
                 complain("", f': no key "{key}"')
         if isinstance(after, str) and after not in kinds:
             complain("after", f".after: no stage {unknown_name(after, kinds)}")
@@ -171,8 +172,10 @@ def _read_outputs(
             complain("table", f".table: {_shown(name)} is not one of {', '.join(_TABLES)}")
         if name == "measures" and not measures:
             complain("path", ": there is no [[measure]]")
-        if name == "measures" and after is not None:
-            complain("after", ".after: measures are of the whole image; remove the key")
+        if name == "patterns" and not any(m.kind == "find_patterns" for m in measures):
+            complain("path", ': there is no [[measure]] of the kind "find_patterns"')
+        if name in _OF_MEASURES and after is not None:
+            complain("after", f".after: {name} are of the whole image; remove the key")
         if isinstance(path, str):
             ending = Path(path).suffix
             if name is None and (ending != ".fits" or "clusters" in Path(path).stem):
@@ -443,7 +446,7 @@ def init_config() -> str:
         '# after = "subtract_pedestal"',
         "",
         "# Without [[output]], the last planes and the clusters are written. The ending picks the",
-        "# format: .fits for planes; .fits, .csv, .ecsv or .parquet for tables.",
+        "# format: .fits for planes; .fits, .csv, .ecsv, .parquet or .root for tables.",
         "# [[output]]",
         '# after = "compress_skips"',
         '# path = "{stem}_compressed.fits"',

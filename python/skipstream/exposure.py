@@ -25,10 +25,12 @@ from .cards import card
 from .config import Config, OutputConfig
 from .layout import FileLayout, ImageLayout, stem_of
 from .ledger import Ledger
-from .outputs import PlaneFile, Source, config_digest, load_writer, provenance, write_table
+from .outputs import PlaneFile, Source, config_digest, provenance
 from .pipeline import reducers_of
 from .reading import Samples, open_samples
 from .reference import sample_stages
+from .table_files import load_writer, write_table
+from .tables import Table
 
 if TYPE_CHECKING:
     from .measuring import Taken
@@ -119,7 +121,8 @@ class ImageResult:
         Result of each ``[[measure]]`` by its name: :class:`skipstream.FitResult`, ...; of measures
         between amplifiers, by ``name:other``.
     clusters, cluster_pixels
-        Structured arrays; coordinates are 0-based. None when the config does not ask for them.
+        Structured arrays that turn into what others work with (:class:`skipstream.Table`);
+        coordinates are 0-based. None when the config does not ask for them.
     report
         Shape, ``active`` (first row, row after the last, first column, column after the last of
         the active pixels), findings, plan, seconds, bytes of raw samples.
@@ -134,8 +137,8 @@ class ImageResult:
     reason: str = ""
     planes: dict[str, NDArray[np.floating[Any]]] = field(default_factory=dict, repr=False)
     mask: NDArray[np.uint32] | None = field(default=None, repr=False)
-    clusters: NDArray[np.void] | None = field(default=None, repr=False)
-    cluster_pixels: NDArray[np.void] | None = field(default=None, repr=False)
+    clusters: Table | None = field(default=None, repr=False)
+    cluster_pixels: Table | None = field(default=None, repr=False)
     measures: dict[str, Any] = field(default_factory=dict, repr=False)
     report: dict[str, Any] = field(default_factory=dict, repr=False)
     outputs: tuple[Path, ...] = ()
@@ -367,8 +370,7 @@ class Exposure:
         self.files: list[tuple[int, PlaneFile]] = []
         self._datasums: list[int | None] = []
         self._measured: list[tuple[str, str, Any]] = []
-        self._tables: dict[str, list[NDArray[np.void]]] = {}
-        self._columns: dict[str, list[dict[str, str]]] = {}
+        self._tables: dict[str, list[Table]] = {}
         self._done: dict[str, tuple[int, int]] = {}  # bytes and rows of each amplifier
         self._taken: dict[str, Taken] = {}
         self._n_images = 0
@@ -501,7 +503,7 @@ class Exposure:
 
     def _take_table(
         self, pipeline: _core.Pipeline, info: Mapping[str, Any], image: ImageLayout
-    ) -> NDArray[np.void]:
+    ) -> Table:
         """Give one image's table the amplifier's name as its second column."""
         table = pipeline.table(info["name"])
         kinds = [(n, table.dtype[n].str) for n in table.dtype.names or ()]
@@ -512,35 +514,36 @@ class Exposure:
         named["amplifier"] = image.amplifier
         amplifier = {"name": "amplifier", "unit": "", "doc": "name of the amplifier"}
         columns = list(info["columns"])
-        self._columns[info["name"]] = [columns[0], amplifier, *columns[1:]]
-        self._tables.setdefault(info["name"], []).append(named)
-        return named
-
-    def _write_measures(self, target: Path, source: Source) -> None:
-        from .measuring import COLUMNS, measure_table
-
-        header = [
-            *card("EXTNAME", "MEASURES", "what the rows are"),
-            *provenance(source),
-        ]
-        write_table(target, measure_table(self._measured), COLUMNS, header)
+        taken = Table(named, [columns[0], amplifier, *columns[1:]])
+        self._tables.setdefault(info["name"], []).append(taken)
+        return taken
 
     def _write_table(self, name: str, target: Path, source: Source) -> None:
+        header = [*card("EXTNAME", name.upper(), "what the rows are")]
         if name == "measures":
-            self._write_measures(target, source)
-            return
+            from .measuring import COLUMNS, measure_table
+
+            table = Table(measure_table(self._measured), COLUMNS)
+        elif name == "patterns":
+            from .measuring import PATTERN_COLUMNS, pattern_table
+
+            table = Table(pattern_table(self._measured), PATTERN_COLUMNS)
+        else:
+            table = self._whole_table(name)
+            header += card("COORDS", "0-based", "x: column, y: row of the image")
+        write_table(target, table.to_numpy(), table.columns, [*header, *provenance(source)])
+
+    def _whole_table(self, name: str) -> Table:
+        """A table of the core, of all images."""
         if name not in self._tables:
             raise _core.ConfigError(
                 f"output: no table {name!r}; find_clusters makes it with keep_pixels = true"
             )
         tables = self._tables[name]
-        table = recfunctions.stack_arrays(tables, usemask=False) if len(tables) > 1 else tables[0]
-        header = [
-            *card("EXTNAME", name.upper(), "what the rows are"),
-            *card("COORDS", "0-based", "x: column, y: row of the image"),
-            *provenance(source),
-        ]
-        write_table(target, table, self._columns[name], header)
+        if len(tables) == 1:
+            return tables[0]
+        rows = recfunctions.stack_arrays([table.to_numpy() for table in tables], usemask=False)
+        return Table(rows, tables[0].columns)
 
 
 def resident_bytes() -> int:

@@ -35,6 +35,7 @@ from .transfer import measure_cti
 __all__ = [
     "COLUMNS",
     "MEASURES",
+    "PATTERN_COLUMNS",
     "Measure",
     "MeasureConfig",
     "Taken",
@@ -42,6 +43,7 @@ __all__ = [
     "measure_table",
     "measures_markdown",
     "pair_results",
+    "pattern_table",
     "read_measures",
 ]
 
@@ -641,10 +643,20 @@ class Taken:
                     parameters["unit"] = unit
                 if measure.kind in _SHARED and _SHARED[measure.kind].isdisjoint(parameters):
                     parameters["whole"] = self._whole(measure)
-                found[measure.name] = kind.function(pixels, mask=left_out, **parameters)
+                result = kind.function(pixels, mask=left_out, **parameters)
+                if isinstance(result, Patterns):
+                    result = self._in_image(result, measure)
+                found[measure.name] = result
             elif kind.takes == "quality":
                 found[measure.name] = self._quality(measure, pipeline)
         return found
+
+    def _in_image(self, patterns: Patterns, measure: MeasureConfig) -> Patterns:
+        """Positions of the image, not of the region that was measured."""
+        positions = patterns.positions.copy()
+        positions["row"] += self.image.active[0]
+        positions["column"] += self._columns(measure)[0]
+        return replace(patterns, positions=positions)
 
     def _whole(self, measure: MeasureConfig) -> FitResult:
         """The fit of the charge, which several measures of the same pixels begin with."""
@@ -782,3 +794,38 @@ def measure_table(results: Sequence[tuple[str, str, Any]]) -> NDArray[np.void]:
         kinds.append((column["name"], f"U{max(1, width)}" if column["name"] in texts
                       else "i8" if whole else "f8"))  # fmt: skip
     return np.array(rows, dtype=kinds)
+
+
+#: Columns of the table of patterns.
+PATTERN_COLUMNS: list[dict[str, str]] = [
+    {"name": "amplifier", "unit": "", "doc": "name of the amplifier"},
+    {"name": "measure", "unit": "", "doc": "name of the measure"},
+    {"name": "pattern", "unit": "", "doc": "electrons of each of its pixels"},
+    {"name": "row", "unit": "pixel", "doc": "of its first pixel, 0-based"},
+    {"name": "column", "unit": "pixel", "doc": "of its first pixel, 0-based"},
+]
+
+
+def pattern_table(results: Sequence[tuple[str, str, Any]]) -> NDArray[np.void]:
+    """Where all patterns of a file are, one per row.
+
+    Parameters
+    ----------
+    results
+        Amplifier, name of the measure, result; those that are no `Patterns` are left out.
+    """
+    found = [(a, m, r.positions) for a, m, r in results if isinstance(r, Patterns)]
+    texts = [
+        (name, f"U{max([1, *(len(row[i]) for row in found)])}")
+        for i, name in enumerate(("amplifier", "measure"))
+    ]
+    kinds = [*texts, ("pattern", "U16"), ("row", "i8"), ("column", "i8")]
+    table = np.empty(sum(len(positions) for _, _, positions in found), dtype=kinds)
+    begin = 0
+    for amplifier, measure, positions in found:
+        rows = table[begin : begin + len(positions)]
+        rows["amplifier"], rows["measure"] = amplifier, measure
+        for name in ("pattern", "row", "column"):
+            rows[name] = positions[name]
+        begin += len(positions)
+    return table

@@ -1,9 +1,8 @@
-"""Planes and tables in files that are whole or absent."""
+"""Planes in files that are whole or absent."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import json
 import os
@@ -15,8 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy import char  # now: not while a run has files in hand
-from numpy.typing import NDArray
 
 from . import _core
 from .cards import (
@@ -27,13 +24,12 @@ from .cards import (
     long_strings,
     n_blocks,
     with_checksum,
-    word_sum,
 )
 from .config import Config, OutputConfig
 from .layout import FileLayout, ImageLayout
 from .ledger import PART
 
-__all__ = ["PlaneFile", "config_digest", "load_writer", "whole_file", "write_table"]
+__all__ = ["PRIMARY", "PlaneFile", "Source", "config_digest", "provenance", "whole_file"]
 
 # Keywords that describe the input's own data unit, or that this program writes.
 _NOT_CARRIED = re.compile(
@@ -142,7 +138,8 @@ def _compact(values: Mapping[str, Any]) -> str:
     return json.dumps(given, separators=(",", ":"))
 
 
-_PRIMARY = [
+#: Cards of a primary header without data.
+PRIMARY = [
     *card("SIMPLE", True, "conforms to FITS standard 4.0"),
     *card("BITPIX", 8),
     *card("NAXIS", 0),
@@ -176,7 +173,7 @@ class PlaneFile:
         self._writer = _core.PlaneWriter(str(self._stack.enter_context(whole_file(path))))
         # Known at the end: a sum for each image, eleven characters long.
         n_sums = len(layout.images) * 11 // 60 + 1
-        cards = len(_PRIMARY) + len(self._primary) + len(self._history)
+        cards = len(PRIMARY) + len(self._primary) + len(self._history)
         self._blocks = n_blocks(cards + len(provenance(source)) + n_sums + 2)
         self._writer.add_image(self._blocks * BLOCK, "float32", 0, 0)
 
@@ -251,7 +248,7 @@ class PlaneFile:
     def close(self, source: Source) -> None:
         """Seal the file: provenance, final name."""
         made = provenance(source)
-        cards = [*_PRIMARY, *self._primary, *made, *self._history]
+        cards = [*PRIMARY, *self._primary, *made, *self._history]
         self._writer.write_header(0, with_checksum(cards, 0, self._blocks))
         self._writer.close()
         self._stack.close()
@@ -259,182 +256,3 @@ class PlaneFile:
     def abandon(self, error: BaseException) -> None:
         """Remove what was written so far."""
         self._stack.__exit__(type(error), error, error.__traceback__)
-
-
-def write_table(
-    path: Path,
-    table: NDArray[np.void],
-    columns: Sequence[Mapping[str, str]],
-    header: Sequence[str],
-) -> None:
-    """Write a table in the format of the file's ending: .fits, .csv, .ecsv or .parquet.
-
-    `columns` gives name, unit and doc of each column of `table`; `header` FITS cards.
-    """
-    with whole_file(path) as temporary:
-        _WRITERS[path.suffix](temporary, table, columns, header)
-
-
-def load_writer(path: Path) -> None:
-    """Import what a table of this name is written with: before its rows need the memory.
-
-    Raises
-    ------
-    ConfigError
-        It is not installed.
-    """
-    if path.suffix in (".ecsv", ".parquet"):
-        import astropy.table  # noqa: F401
-    if path.suffix == ".parquet":
-        _pyarrow()
-
-
-_FORMATS = {"i8": "K", "f8": "D", "i4": "J", "f4": "E", "i2": "I", "u1": "B", "b1": "L"}
-
-
-def _write_fits(
-    path: Path,
-    table: NDArray[np.void],
-    columns: Sequence[Mapping[str, str]],
-    header_cards: Sequence[str],
-) -> None:
-    kinds: list[tuple[str, str]] = []
-    cards: list[str] = []
-    for number, column in enumerate(columns, 1):
-        dtype = table.dtype[column["name"]]
-        width = max(1, dtype.itemsize // 4)
-        text = dtype.kind == "U"
-        kinds.append((column["name"], f"S{width}" if text else dtype.newbyteorder(">").str))
-        cards += card(f"TTYPE{number}", column["name"])
-        cards += card(f"TFORM{number}", f"{width}A" if text else _FORMATS[dtype.str[1:]])
-        if column["unit"]:
-            cards += card(f"TUNIT{number}", column["unit"])
-        cards += card(f"TCOMM{number}", column["doc"])
-    row = np.dtype(kinds)
-    cards = [
-        *card("XTENSION", "BINTABLE", "binary table"),
-        *card("BITPIX", 8),
-        *card("NAXIS", 2),
-        *card("NAXIS1", row.itemsize, "bytes of a row"),
-        *card("NAXIS2", len(table), "rows"),
-        *card("PCOUNT", 0),
-        *card("GCOUNT", 1),
-        *card("TFIELDS", len(columns), "columns"),
-        *cards,
-        *header_cards,
-    ]
-    cards += long_strings(cards)
-    blocks = n_blocks(len(cards) + 2)
-    datasum = 0
-    with path.open("xb") as file:
-        file.write(with_checksum(_PRIMARY, 0))
-        start = file.tell()
-        file.write(bytes(blocks * BLOCK))
-        step = max(4, (1 << 20) // row.itemsize // 4 * 4)  # whole words
-        for begin in range(0, len(table), step):
-            part = table[begin : begin + step]
-            rows = np.empty(len(part), row)
-            for name, kind in kinds:
-                rows[name] = (
-                    char.encode(part[name], "ascii", "backslashreplace")
-                    if kind[0] == "S"
-                    else part[name]
-                )
-            data = rows.tobytes()
-            if begin + step >= len(table):
-                data = data.ljust(
-                    -(-(begin * row.itemsize + len(data)) // BLOCK) * BLOCK - begin * row.itemsize,
-                    b"\0",
-                )
-            datasum = word_sum([data], datasum)
-            file.write(data)
-        file.seek(start)
-        file.write(with_checksum(cards, datasum, blocks))
-
-
-def _values(cards: Sequence[str]) -> dict[str, Any]:
-    """Keywords and values of header cards."""
-    from astropy.io.fits import Header
-
-    return dict(Header.fromstring("".join(cards)))
-
-
-def _write_csv(
-    path: Path,
-    table: NDArray[np.void],
-    columns: Sequence[Mapping[str, str]],
-    header: Sequence[str],
-) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(table.dtype.names or ())
-        texts = [i for i, n in enumerate(table.dtype.names or ()) if table.dtype[n].kind == "U"]
-        for row in table.tolist():
-            cells = list(row)
-            for i in texts:
-                if cells[i][:1] in ("=", "+", "-", "@", "\t", "\r"):
-                    cells[i] = "'" + cells[i]  # a spreadsheet would take it for a formula
-            writer.writerow(cells)
-
-
-def _as_qtable(
-    table: NDArray[np.void],
-    columns: Sequence[Mapping[str, str]],
-    header: Sequence[str],
-) -> Any:
-    from astropy.table import Table
-
-    result = Table(table)
-    for column in columns:
-        result[column["name"]].unit = column["unit"] or None
-        result[column["name"]].description = column["doc"]
-    result.meta.update(_values(header))
-    return result
-
-
-def _write_ecsv(
-    path: Path,
-    table: NDArray[np.void],
-    columns: Sequence[Mapping[str, str]],
-    header: Sequence[str],
-) -> None:
-    _as_qtable(table, columns, header).write(str(path), format="ascii.ecsv")
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ModuleNotFoundError:
-        raise _core.ConfigError(
-            "output: .parquet needs pyarrow; pip install 'skipstream[parquet]'"
-        ) from None
-    return pa, pq
-
-
-def _write_parquet(
-    path: Path,
-    table: NDArray[np.void],
-    columns: Sequence[Mapping[str, str]],
-    header: Sequence[str],
-) -> None:
-    pa, pq = _pyarrow()
-    arrays = [pa.array(np.ascontiguousarray(table[column["name"]])) for column in columns]
-    fields = [
-        pa.field(
-            column["name"],
-            array.type,
-            metadata={"unit": column["unit"], "description": column["doc"]},
-        )
-        for column, array in zip(columns, arrays, strict=True)
-    ]
-    metadata = {keyword: str(value) for keyword, value in _values(header).items()}
-    pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata)), path)
-
-
-_WRITERS = {
-    ".fits": _write_fits,
-    ".csv": _write_csv,
-    ".ecsv": _write_ecsv,
-    ".parquet": _write_parquet,
-}

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from . import _core
 from .reference import sample_stages
 from .stages import Stage
+from .tables import Table
 
 __all__ = [
     "MaskBit",
@@ -57,7 +58,7 @@ class PipelineOutput:
     planes: dict[str, NDArray[np.float64]]
     mask: NDArray[np.uint32]
     first_row: int
-    clusters: NDArray[np.void]
+    clusters: Table
 
 
 def numpy_reducers(names: Sequence[str]) -> dict[str, Callable[[NDArray[np.float64]], Any]]:
@@ -208,10 +209,10 @@ class Pipeline:
         named = dict(zip(self._names, planes, strict=True))
         return PipelineOutput(named, mask, parts[0][2], clusters)
 
-    def _clusters(self) -> NDArray[np.void]:
+    def _clusters(self) -> Table:
         if any(table["name"] == "clusters" for table in self._core.tables()):
-            return self._core.take_rows("clusters")
-        return np.empty(0, dtype=[("cluster_id", np.int64)])
+            return _described(self._core, "clusters", self._core.take_rows("clusters"))
+        return Table(np.empty(0, dtype=[("cluster_id", np.int64)]), ())
 
     def push(self, rows: ArrayLike) -> PipelineOutput:
         """Take the next rows and return what became ready.
@@ -308,9 +309,9 @@ class Pipeline:
         self._core.finish()
         return self._take()
 
-    def table(self, name: str) -> NDArray[np.void]:
+    def table(self, name: str) -> Table:
         """Return a whole table, such as ``"clusters"``, sorted and complete after `finish`."""
-        return self._core.table(name)
+        return _described(self._core, name, self._core.table(name))
 
     def findings(self) -> list[dict[str, Any]]:
         """Numbers that the stages found out: noise, pedestal, gain, ..."""
@@ -431,7 +432,7 @@ def find_clusters(
     unit: str = "electron",
     threads: int | None = None,
     **parameters: Any,
-) -> NDArray[np.void]:
+) -> Table:
     """Find connected pixels above a threshold that hold at least one pixel above a seed.
 
     Parameters
@@ -502,4 +503,9 @@ def find_clusters(
     )
     pipeline.push(array)
     pipeline.finish()
-    return pipeline.table("clusters")
+    return _described(pipeline, "clusters", pipeline.table("clusters"))
+
+
+def _described(core: _core.Pipeline, name: str, rows: NDArray[np.void]) -> Table:
+    columns = next(table["columns"] for table in core.tables() if table["name"] == name)
+    return Table(rows, columns)

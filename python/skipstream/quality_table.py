@@ -24,8 +24,9 @@ from .config import Config
 from .exposure import ImageResult, Progress
 from .image_quality import NAMES, UNITS, Quality
 from .measuring import MeasureConfig
-from .outputs import load_writer, whole_file, write_table
+from .outputs import whole_file
 from .running import run
+from .table_files import load_writer, write_table
 from .workers import Died, run_jobs
 
 __all__ = [
@@ -264,7 +265,7 @@ class QualityTable:
     ----------
     path
         Its ending picks the format: ``.txt``, ``.dat`` or none is text; ``.csv``, ``.ecsv``,
-        ``.parquet``, ``.fits``. Rows that are there are kept. None: nothing is written.
+        ``.parquet``, ``.fits``, ``.root``. Rows that are there are kept. None: nothing is written.
 
     Raises
     ------
@@ -277,9 +278,10 @@ class QualityTable:
         self._rows: dict[str, list[QualityRow]] = {}
         if path is None:
             return
-        if path.suffix not in (*_TEXT_ENDINGS, ".csv", ".ecsv", ".parquet", ".fits"):
+        if path.suffix not in (*_TEXT_ENDINGS, ".csv", ".ecsv", ".parquet", ".fits", ".root"):
             raise _core.ConfigError(
-                f"{path}: must end in .txt, .csv, .ecsv, .parquet or .fits; got {path.suffix!r}"
+                f"{path}: must end in .txt, .csv, .ecsv, .parquet, .fits or .root; got "
+                f"{path.suffix!r}"
             )
         load_writer(path)
         try:
@@ -404,6 +406,11 @@ def _read(path: Path) -> list[QualityRow]:
 
         data = fits.getdata(path, "QUALITY")
         lines = [dict(zip(data.names, row, strict=True)) for row in data]
+    elif path.suffix == ".root":
+        import uproot
+
+        with path.open("rb") as root, uproot.open(root) as trees:
+            lines = trees["quality"].arrays().tolist()
     else:
         from astropy.table import Table
 

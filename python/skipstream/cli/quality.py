@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     default=Path("image_preproc_out.txt"),
     show_default=True,
-    help="The table; its ending picks the format: .txt, .csv, .ecsv, .parquet or .fits.",
+    help="The table; its ending picks the format: .txt, .csv, .ecsv, .parquet, .fits or .root.",
 )
 @click.option(
     "-r",
