@@ -6,9 +6,7 @@
 #include "register.hpp"
 #include "skipstream/base/error.hpp"
 #include "skipstream/base/mask.hpp"
-#include "skipstream/kernels/charge.hpp"
 #include "skipstream/kernels/dispatch.hpp"
-#include "skipstream/kernels/location.hpp"
 #include "skipstream/pipeline/chain.hpp"
 #include "skipstream/version.hpp"
 
@@ -118,33 +116,8 @@ PYBIND11_MODULE(_core, m) {
   });
   m.def("nearest_name", &nearest_name, py::arg("word"), py::arg("candidates"));
   m.def("simd_level", &kernels::simd_level);
-  m.def(
-      "lowest_peak",
-      [](const py::array_t<double, py::array::c_style | py::array::forcecast>& values) {
-        std::vector<double> sorted(values.data(), values.data() + values.size());
-        if (sorted.size() < 2) throw ConfigError("lowest_peak: needs at least 2 values");
-        constexpr std::size_t n_bins = 4000;
-        std::vector<double> bins(n_bins);
-        std::vector<double> smooth(n_bins);
-        const auto peak = kernels::lowest_peak(sorted, bins, smooth);
-        return std::pair(peak.value, peak.sigma);
-      },
-      py::arg("values"));
 
-  m.def(
-      "expected_counts",
-      [](const py::array_t<double, py::array::c_style | py::array::forcecast>& edges, double n,
-         double offset, double noise, double rate, double gain, std::int64_t n_peaks) {
-        if (edges.size() < 2) throw ConfigError("expected_counts: needs at least 2 edges");
-        py::array_t<double> counts(edges.size() - 1);
-        kernels::expected_counts({edges.data(), static_cast<std::size_t>(edges.size())}, n, offset,
-                                 noise, rate, gain, n_peaks,
-                                 {counts.mutable_data(), static_cast<std::size_t>(counts.size())});
-        return counts;
-      },
-      py::arg("edges"), py::arg("n"), py::arg("offset"), py::arg("noise"), py::arg("rate"),
-      py::arg("gain"), py::arg("n_peaks"));
-
+  register_charge(m);
   register_files(m);
   register_pipeline(m);
 }

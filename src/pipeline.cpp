@@ -331,13 +331,34 @@ class PyPipeline {
     });
   }
 
-  /// `(n_kept_rows, n_cols of the region, n_skips)` as stored, of the rows that were there.
+  /// Rows that leave a stage are copied to arrays of the whole image, `(n_rows, n_cols)` of
+  /// float32, float64 or int64: (plane, array) each; the mask to one of uint32.
+  void keep_planes(std::size_t number, const std::vector<std::pair<std::size_t, py::array>>& planes,
+                   const py::array_t<std::uint32_t, py::array::c_style>& mask) {
+    const std::size_t n_planes = pipeline_->planes_after(number).size();
+    std::vector<std::function<void(const PixelChunk&)>> copies;
+    for (const auto& [plane, array] : planes) {
+      if (plane >= n_planes) throw ConfigError("keep_planes: no plane " + std::to_string(plane));
+      copies.push_back(array.dtype().is(py::dtype::of<float>()) ? copy_of<float>(plane, array)
+                       : array.dtype().is(py::dtype::of<double>())
+                           ? copy_of<double>(plane, array)
+                           : copy_of<std::int64_t>(plane, array));
+    }
+    std::uint32_t* bits = room_for_rows(mask).mutable_data();
+    pipeline_->add_tap(number, [copies, bits](const PixelChunk& chunk) {
+      for (const auto& copy : copies) copy(chunk);
+      std::copy_n(chunk.mask, chunk.n_rows * chunk.n_cols, bits + chunk.first_row * chunk.n_cols);
+    });
+  }
+
+  /// `(n_kept_rows, n_cols of the region, n_skips)` as stored, of the rows that were there: a view,
+  /// for when all rows have been pushed.
   [[nodiscard]] py::array kept_samples(std::size_t region) const {
     const auto& [begin_col, end_col, row_step] = kept_.at(region);
     const std::int64_t n_rows = (pipeline_->rows_sampled() + row_step - 1) / row_step;
     return {py::dtype::from_args(py::str(dtype_name(pipeline_->records_format()))),
             std::vector<py::ssize_t>{n_rows, end_col - begin_col, image_.n_skips},
-            pipeline_->records().kept(region).data()};
+            pipeline_->records().kept(region).data(), py::cast(*this)};
   }
 
   /// First bin, counts, numbers below and above, of a sample of all pixels, as stored.
@@ -367,6 +388,32 @@ class PyPipeline {
       std::memcpy(mask.mutable_data(), chunk.mask, n * sizeof(std::uint32_t));
       on_rows_(number, planes, mask, chunk.first_row);
     });
+  }
+
+  /// The same array, if it has the rows of the image, and may be written; it is kept alive.
+  template <class T>
+  py::array_t<T, py::array::c_style> room_for_rows(
+      const py::array_t<T, py::array::c_style>& array) {
+    if (array.ndim() != 2 || array.shape(0) != image_.n_rows || array.shape(1) != image_.n_cols ||
+        !array.writeable()) {
+      throw ConfigError("keep_planes: needs writable arrays of " + std::to_string(image_.n_rows) +
+                        " rows and " + std::to_string(image_.n_cols) + " columns");
+    }
+    kept_planes_.push_back(array);
+    return array;
+  }
+
+  template <class T>
+  std::function<void(const PixelChunk&)> copy_of(std::size_t plane, const py::array& array) {
+    if (!py::isinstance<py::array_t<T, py::array::c_style>>(array)) {
+      throw ConfigError("keep_planes: needs arrays of float32, float64 or int64 in C order");
+    }
+    T* to = room_for_rows(py::array_t<T, py::array::c_style>(array)).mutable_data();
+    return [plane, to](const PixelChunk& chunk) {
+      std::transform(chunk.planes[plane], chunk.planes[plane] + chunk.n_rows * chunk.n_cols,
+                     to + chunk.first_row * chunk.n_cols,
+                     [](double value) { return static_cast<T>(value); });
+    };
   }
 
   [[nodiscard]] std::size_t find_table(const std::string& name) const {
@@ -404,6 +451,7 @@ class PyPipeline {
   std::unique_ptr<Pipeline> pipeline_;
   py::dict plan_;
   py::object on_rows_;
+  std::vector<py::object> kept_planes_;
   std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>> kept_;
   std::vector<std::size_t> taken_;  ///< rows
   std::vector<py::object> tables_;  ///< those that NumPy has taken over
@@ -494,6 +542,7 @@ void register_pipeline(py::module_& m) {
       .def("finish", &PyPipeline::finish)
       .def("add_writer", &PyPipeline::add_writer, "stage"_a, "writer"_a, "images"_a,
            py::keep_alive<1, 3>())
+      .def("keep_planes", &PyPipeline::keep_planes, "stage"_a, "planes"_a, "mask"_a)
       .def("take_rows", &PyPipeline::take_rows, "table"_a)
       .def("table", &PyPipeline::table, "name"_a)
       .def("tables", &PyPipeline::tables)

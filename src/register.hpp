@@ -16,6 +16,7 @@
 
 namespace skipstream::python {
 
+void register_charge(pybind11::module_& m);
 void register_files(pybind11::module_& m);
 void register_pipeline(pybind11::module_& m);
 

@@ -11,7 +11,9 @@ import pytest
 pytest.importorskip("iminuit")
 
 import skipstream as sk
+from skipstream import _core
 from skipstream._core import lowest_peak
+from skipstream.fitting import goodness
 
 NIGHTLY = bool(os.environ.get("SKIPSTREAM_NIGHTLY"))
 N_IMAGES = 200 if NIGHTLY else 12
@@ -166,3 +168,41 @@ def test_the_real_image_has_electrons() -> None:
         assert 0.15 < charge["noise_electron"] < 0.18
         assert abs(peaks["nonlinearity"]) < 0.1
         assert peaks.chi2 < 4 * peaks.n_dof  # 20 to 30 peaks lie on a line
+
+
+def test_the_cost_is_the_likelihood_ratio_and_has_the_gradient_of_its_differences() -> None:
+    special = pytest.importorskip("scipy.special")
+    edges = np.linspace(-3, 12, 60)
+    truth = np.array([1e4, 0.3, 0.4, 0.7, 2.1])  # n, offset, noise, rate, gain
+    counts = np.random.default_rng(2).poisson(_core.expected_counts(edges, *truth, 8)).astype(float)
+    assert (counts == 0).any()
+    k = np.arange(8)
+    for at in (truth, truth * [1.1, -2, 1.5, 0.5, 0.9]):
+        n, offset, noise, rate, gain = at
+        weights = np.exp(-rate) * rate**k / special.factorial(k)
+        below = special.ndtr((edges[:, None] - offset - gain * k) / noise)
+        expected = n * np.diff(below @ weights)
+        known = expected - counts + special.xlogy(counts, counts / expected)
+        # Both sum the same terms: they differ by their rounding.
+        assert _core.charge_cost(edges, counts, *at, 8) == pytest.approx(2 * known.sum(), rel=1e-9)
+        for i, slope in enumerate(_core.charge_gradient(edges, counts, *at, 8)):
+            step = np.zeros(5)
+            step[i] = 1e-6 * abs(at[i])
+            ahead, behind = (_core.charge_cost(edges, counts, *(at + s), 8) for s in (step, -step))
+            # The cost is rounded at 1e-16 of its terms, and cut off after the third derivative.
+            difference = (ahead - behind) / (2 * step[i])
+            assert slope == pytest.approx(difference, rel=1e-5, abs=1e-3 / abs(at[i]))
+    costs = _core.charge_shape_costs(edges, counts, noise, np.array([[offset, rate, gain, 8]]))
+    shape = np.maximum(expected * counts.sum() / expected.sum(), 1e-12)
+    assert costs == pytest.approx(-(counts * np.log(shape)).sum(), rel=1e-9)
+
+
+def test_goodness_is_the_chi_square_distribution() -> None:
+    special = pytest.importorskip("scipy.special")
+    for n_dof in (1, 2, 3, 10, 77, 1000):
+        for chi2 in (0.0, 1e-3, 1.0, n_dof / 2, n_dof, 2.0 * n_dof, 30.0 * n_dof):
+            # Sums of up to 500 exponentials, each with the rounding of a logarithm near 1e4.
+            assert goodness(chi2, n_dof) == pytest.approx(
+                float(special.chdtrc(n_dof, chi2)), rel=1e-10, abs=1e-300
+            )
+    assert np.isnan(goodness(1.0, 0))

@@ -23,6 +23,9 @@ def fill_stages(
 def mask_names() -> list[tuple[int, str, str]]: ...
 def nearest_name(word: str, candidates: Sequence[str]) -> str: ...
 def simd_level() -> str: ...
+def sorted_finite(values: NDArray[Any], left_out: NDArray[np.bool_] = ...) -> NDArray[np.float64]:
+    """Finite values, those left out where the mask is not 0, in their order: ``(n,)``."""
+
 def lowest_peak(values: NDArray[np.float64]) -> tuple[float, float]:
     """Place and width of the lowest peak of finite values, of which it needs 2."""
 
@@ -36,6 +39,38 @@ def expected_counts(
     n_peaks: int,
 ) -> NDArray[np.float64]:
     """Pixels expected between edges: Poisson numbers of electrons with Gaussian noise."""
+
+def charge_cost(
+    edges: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    n: float,
+    offset: float,
+    noise: float,
+    rate: float,
+    gain: float,
+    n_peaks: int,
+) -> float:
+    """Twice the logarithm of the Poisson likelihoods' ratio, data over `expected_counts`."""
+
+def charge_gradient(
+    edges: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    n: float,
+    offset: float,
+    noise: float,
+    rate: float,
+    gain: float,
+    n_peaks: int,
+) -> list[float]:
+    """Derivatives of `charge_cost` by n, offset, noise, rate and gain."""
+
+def charge_shape_costs(
+    edges: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    noise: float,
+    starts: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Minus log-likelihoods of the shape for lines of offset, rate, gain, number of peaks."""
 
 class ImageInfo:
     amplifier: str
@@ -194,6 +229,11 @@ class Pipeline:
     ) -> None:
         """Rows that leave `stage` go to images of a file: (plane or -1 for the mask, image)."""
 
+    def keep_planes(
+        self, stage: int, planes: Sequence[tuple[int, NDArray[Any]]], mask: NDArray[np.uint32]
+    ) -> None:
+        """Rows that leave `stage` are copied to (n_rows, n_cols) arrays: (plane, array) each."""
+
     def take_rows(self, table: str) -> NDArray[np.void]: ...
     def table(self, name: str) -> NDArray[np.void]: ...
     def planes_after(self, stage: int) -> list[dict[str, Any]]: ...
@@ -201,7 +241,7 @@ class Pipeline:
     @property
     def rows_pushed(self) -> int: ...
     def kept_samples(self, region: int) -> NDArray[Any]:
-        """Samples of a region (begin_col, end_col, row_step) that was asked for, as stored."""
+        """Samples of a region (begin_col, end_col, row_step), as stored: a view, after all rows."""
 
     def sample_histogram(self, number: int) -> tuple[int, NDArray[np.int64], int, int]:
         """First bin, counts, how many below and above, of one of `histogram_skips`, as stored."""

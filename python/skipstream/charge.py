@@ -15,12 +15,12 @@ from .fitting import (
     FitResult,
     Floats,
     Histogram,
+    check_mask,
     failed,
-    fit_histogram,
     goodness,
     histogram_of,
     linear_fit,
-    without_masked,
+    minimise,
 )
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "fit_dark_current",
     "fit_dark_current_slices",
     "fit_gain",
+    "sorted_usable",
 ]
 
 _SECONDS_PER_DAY = 86_400.0
@@ -42,10 +43,16 @@ _CERTAIN = 16.0  # by which the likelihood must prefer an offset to that of one 
 _N_STARTS = 4
 
 
-def _usable(pixels: ArrayLike, mask: ArrayLike | None, name: str) -> Floats:
+def sorted_usable(pixels: ArrayLike, mask: ArrayLike | None, name: str) -> Floats:
     """Pixels that take part, sorted: what is sought in them is then found without a pass."""
-    values = without_masked(pixels, mask, name)
-    return np.sort(values[np.isfinite(values)])
+    values = np.ascontiguousarray(pixels)
+    if values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float64)
+    if mask is None:
+        return _core.sorted_finite(values)
+    bits = np.asarray(mask)
+    check_mask(bits, values.shape, name)
+    return _core.sorted_finite(values, np.ascontiguousarray(bits != 0))
 
 
 def _between(values: Floats, low: float, high: float) -> Floats:
@@ -59,7 +66,8 @@ def _periods(data: Histogram, shortest: float) -> Floats:
     frequency = np.arange(1.5 / length, 1 / shortest, 0.2 / length)
     if len(frequency) < 3:
         return np.empty(0)
-    size = np.abs(np.exp(2j * np.pi * frequency[:, None] * data.centres) @ data.counts)
+    # No product of matrices: the threads of a BLAS go on spinning for longer than this takes.
+    size = np.abs(np.sum(np.exp(2j * np.pi * frequency[:, None] * data.centres) * data.counts, 1))
     summit = np.flatnonzero((size[1:-1] > size[:-2]) & (size[1:-1] > size[2:])) + 1
     return np.asarray(1 / frequency[summit[np.argsort(size[summit])[-6:]]])
 
@@ -72,7 +80,7 @@ def _starting_points(
     gains = [gain] if gain else [*np.geomspace(1.2 * noise, max(2.5 * noise, top), 70),
                                  *_periods(data, 1.2 * noise)]  # fmt: skip
     mean = float(values.mean())
-    found = []
+    tried: list[tuple[float, float, float, int]] = []
     for g in gains:
         for electrons in range(1 + min(12, int((peak - data.edges[0]) / g))):
             offset = peak - electrons * g
@@ -80,15 +88,12 @@ def _starting_points(
             if electrons == 0:
                 rates.update(np.geomspace(1e-4, 3, 6))
             n_peaks = min(_MAX_PEAKS, int((data.edges[-1] - offset) / g) + 3)
-            for rate in rates:
-                model = _core.expected_counts(
-                    data.edges, len(values), offset, noise, rate, g, n_peaks
-                )
-                # One scale for all: only the shape counts here.
-                model *= data.counts.sum() / max(model.sum(), 1e-300)
-                cost = -np.sum(data.counts * np.log(np.maximum(model, 1e-12)))
-                found.append((float(cost), float(g), float(rate), offset))
-    found.sort()
+            tried += [(offset, float(rate), float(g), n_peaks) for rate in rates]
+    costs = _core.charge_shape_costs(data.edges, data.counts, noise, np.array(tried))
+    found = sorted(
+        (float(cost), g, rate, offset)
+        for cost, (offset, rate, g, _) in zip(costs, tried, strict=True)
+    )
     starts: list[dict[str, float]] = []
     for _, g, rate, offset in found:
         known = [s for s in starts if abs(math.log(g / s["gain"])) < 0.15]
@@ -105,22 +110,31 @@ def _fit_range(
     starts: Sequence[dict[str, float]], is_held: bool,
 ) -> tuple[Any, float, Histogram, Floats] | str:  # fmt: skip
     """Fit the pixels between two values; the best of all starts."""
-    data = histogram_of(values, low, high, width, unit)
+    data = histogram_of(values, low, high, width, unit, is_sorted=True)
 
-    def model(n: float, offset: float, noise: float, rate: float, gain: float) -> Floats:
+    def parameters(
+        n: float, offset: float, noise: float, rate: float, gain: float
+    ) -> tuple[float, float, float, float, float, int]:
         n_peaks = min(_MAX_PEAKS, int((high + 5 * noise - offset) / gain) + 2)
-        return _core.expected_counts(data.edges, n, offset, noise, rate, gain, max(n_peaks, 1))
+        return n, offset, noise, rate, gain, max(n_peaks, 1)
+
+    def cost(*of: float) -> float:
+        return _core.charge_cost(data.edges, data.counts, *parameters(*of))
+
+    def gradient(*of: float) -> list[float]:
+        return _core.charge_gradient(data.edges, data.counts, *parameters(*of))
 
     noise = starts[0]["noise"]
     # A gain that is held must not be: a limit would move it.
     limits = {"n": (0, None), "noise": (noise / 20, noise * 20), "rate": (0, _MAX_RATE),
               "gain": (0 if is_held else noise / 5, None),
               "offset": (low - (high - low), high)}  # fmt: skip
-    fitted = fit_histogram(data.counts, model, starts, limits, ["gain"] if is_held else [])
+    fixed = ["gain"] if is_held else []
+    fitted = minimise(cost, starts, limits, fixed=fixed, gradient=gradient)
     if isinstance(fitted, str):
         return fitted
     minuit, chi2 = fitted
-    return minuit, chi2, data, model(*minuit.values)
+    return minuit, chi2, data, _core.expected_counts(data.edges, *parameters(*minuit.values))
 
 
 def _shifted(start: dict[str, float], steps: Sequence[int]) -> list[dict[str, float]]:
@@ -192,7 +206,7 @@ def fit_dark_current(
     if gain is not None and not gain > 0:
         raise _core.ConfigError(f"fit_dark_current.gain: must be above 0; got {gain}")
     name, units = "dark current", _dark_current_units(unit)
-    values = _usable(pixels, mask, "fit_dark_current")
+    values = sorted_usable(pixels, mask, "fit_dark_current")
     if len(values) < 100:
         return failed(name, units, f"needs at least 100 pixels; got {len(values)}", n=len(values))
     peak, noise = _core.lowest_peak(values)
@@ -203,8 +217,8 @@ def fit_dark_current(
     fewest, half, most = (values[int(q * (len(values) - 1))] for q in (5e-4, 0.5, 0.9))
     low = max(min(peak - 5 * noise, float(fewest) - 2 * noise), peak - 60 * noise)
     high = max(peak + 15 * noise, float(half + 2.5 * (most - half)) + 3 * noise)
-    high = min(high, max(float(values.max()), peak + 6 * noise) + noise, peak + 500 * noise)
-    coarse = histogram_of(values, low, high, noise / 3, unit)
+    high = min(high, max(float(values[-1]), peak + 6 * noise) + noise, peak + 500 * noise)
+    coarse = histogram_of(values, low, high, noise / 3, unit, is_sorted=True)
     inside = _between(values, low, high)
     starts = _starting_points(coarse, inside, peak, noise, gain)
     rough = _fit_range(values, low, high, noise / 3, unit, starts, gain is not None)
@@ -479,7 +493,7 @@ def fit_calibration(
              "noise_electron": "electron", "nonlinearity": "electron"}  # fmt: skip
     if n_peaks < 2 or min_counts < 1:
         raise _core.ConfigError("fit_calibration: n_peaks must be at least 2, min_counts 1")
-    values = _usable(pixels, mask, "fit_calibration")
+    values = sorted_usable(pixels, mask, "fit_calibration")
     first = whole or fit_dark_current(values, gain=gain, unit=unit)
     if first.status != "ok":
         return failed(name, units, first.reason, first.data, len(values))
@@ -505,7 +519,9 @@ def fit_calibration(
         reason = f"no peak of an electron with {min_counts} pixels"
         return failed(name, units, reason, first.data, len(values))
     step = (places[-1] - places[0]) / (len(places) - 1)
-    data = histogram_of(values, offset - 5 * noise, places[-1] + step, noise / 10, unit)
+    data = histogram_of(
+        values, offset - 5 * noise, places[-1] + step, noise / 10, unit, is_sorted=True
+    )
     means, sizes, sigma, covariance = _mixture(
         data.centres, data.counts, np.array([*places, places[-1] + step]), noise
     )
@@ -550,8 +566,13 @@ def peaks_of(result: FitResult) -> Sequence[float]:
     return [result["offset"] + k * result["gain"] for k in range(int(last) + 1)]
 
 
-def fit_gain(pixels: ArrayLike) -> float:
-    """Gain (adu/electron) from peaks of single electrons, or from the charge where they overlap.
+def fit_gain(pixels: ArrayLike) -> tuple[FitResult, FitResult]:
+    """Fit whose ``gain`` counts: of the single-electron peaks, or of the charge where they overlap.
+
+    Returns
+    -------
+    tuple
+        That fit, and the one of `fit_dark_current`, which is the same where peaks overlap.
 
     Raises
     ------
@@ -564,4 +585,4 @@ def fit_gain(pixels: ArrayLike) -> float:
         result = charge
     if result.status != "ok":
         raise FitError(f'calibrate.gain: "fit" found no gain: {result.reason}')
-    return result["gain"]
+    return result, charge

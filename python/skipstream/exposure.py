@@ -183,7 +183,7 @@ def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
 def _fit_gain(pixels: NDArray[np.float64]) -> float:
     from .charge import fit_gain
 
-    return fit_gain(pixels)
+    return fit_gain(pixels)[0]["gain"]
 
 
 def safe_name(text: str) -> str:
@@ -217,18 +217,6 @@ class ImageRun:
         shown = _last_pixel_stage(config) if keeps else None
         kept: list[NDArray[Any]] = []
         self._kept = kept
-
-        def on_rows(
-            stage: int, planes: NDArray[np.float64], mask: NDArray[np.uint32], first_row: int
-        ) -> None:
-            if taken is not None and stage in measured:
-                names = [plane["name"] for plane in pipeline.planes_after(stage)]
-                taken.take_rows(measured[stage], names, planes, mask, first_row)
-            if stage == shown:
-                rows = slice(first_row, first_row + len(mask))
-                for plane, values in zip(kept, [*planes, mask], strict=True):
-                    plane[rows] = values
-
         left = exposure._memory_left()
         pipeline = self.pipeline = _core.Pipeline(
             config.stages,
@@ -236,12 +224,10 @@ class ImageRun:
             threads=options.threads,
             row_multiple=samples.piece_rows,
             spool_folder=str(exposure.folder or tempfile.gettempdir()),
-            taps=sorted({*measured, *([] if shown is None else [shown])}),
-            on_rows=on_rows,
             foreign=reducers_of(config.stages),
             keep_samples=taken.keep_samples if taken is not None else (),
             histogram_skips=taken.histogram_skips if taken is not None else (),
-            fit_gain=_fit_gain,
+            fit_gain=_fit_gain if taken is None else taken.fit_gain,
             mask=exposure._known_mask(image),
             source_bytes=samples.held_bytes(options.threads),
             memory_bytes=left,
@@ -253,7 +239,7 @@ class ImageRun:
         exposure._check_memory(planned, left)
         if taken is not None:
             for stage, name in measured.items():
-                taken.begin_planes(name, pipeline.planes_after(stage))
+                taken.keep_planes(pipeline, stage, name)
         self._names: list[str] = []
         if shown is not None:
             planes = pipeline.planes_after(shown)
@@ -262,7 +248,9 @@ class ImageRun:
             kept += [
                 np.empty(shape, np.int64 if plane["is_label"] else np.float32) for plane in planes
             ]
-            kept.append(np.empty(shape, np.uint32))
+            mask = np.empty(shape, np.uint32)
+            pipeline.keep_planes(shown, list(enumerate(kept)), mask)
+            kept.append(mask)
         self._written = [
             (file, file.begin_image(image, number, stage, pipeline))
             for stage, file in exposure.files
@@ -294,14 +282,17 @@ class ImageRun:
         exposure._datasums.append(datasum)
         n_missing = image.n_rows - rows_there
         pipeline.push_missing(n_missing)
-        pipeline.finish()
+        measures: dict[str, Any] = {}
+        if self._taken is None:
+            pipeline.finish()
+        else:
+            measures = self._taken.finish(pipeline, exposure.options.threads)
         if self.heard is not None:
             self.heard(rows_there)
         exposure._end_image(image)
         findings = pipeline.findings()
         for file, hdus in self._written:
             file.finish_image(hdus, findings)
-        measures = self._taken.results(pipeline) if self._taken is not None else {}
         exposure._measured += [(image.amplifier, name, result) for name, result in measures.items()]
         tables = {t["name"]: exposure._take_table(pipeline, t, image) for t in pipeline.tables()}
         seconds = time.perf_counter() - self._begin
@@ -470,7 +461,8 @@ class Exposure:
             return None
         from .measuring import MEASURES, Taken
 
-        taken = Taken(self.config.measures, image, samples)
+        fits_gain = any(stage.get("gain") == "fit" for stage in self.config.stages)
+        taken = Taken(self.config.measures, image, samples, fits_gain=fits_gain)
         if any(MEASURES[measure.kind].takes == "pairs" for measure in self.config.measures):
             self._taken[image.amplifier] = taken
         return taken

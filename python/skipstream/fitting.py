@@ -21,6 +21,7 @@ __all__ = [
     "FitResult",
     "Histogram",
     "Series",
+    "check_mask",
     "edges_of",
     "failed",
     "fit_histogram",
@@ -30,9 +31,11 @@ __all__ = [
     "likelihood_ratio",
     "linear_fit",
     "lines_of",
+    "lines_there",
     "lowest_peak_of",
     "median_and_sigma",
     "medians_and_sigmas",
+    "minimise",
     "of_no_gaussian",
     "without_masked",
 ]
@@ -72,7 +75,8 @@ def _medians(lines: Floats) -> Floats:
 
 def are_whole(values: Floats) -> bool:
     """Whether all values are whole numbers, as those of a single sample are."""
-    return len(values) > 0 and np.array_equal(values, np.rint(values))
+    some = values[:100]  # settle it for nearly all
+    return len(values) > 0 and all(np.array_equal(v, np.rint(v)) for v in (some, values))
 
 
 def lowest_peak_of(values: Floats) -> tuple[float, float]:
@@ -88,22 +92,48 @@ def without_masked(pixels: ArrayLike, mask: ArrayLike | None, name: str) -> Floa
     if mask is None:
         return values
     bits = np.asarray(mask)
-    if bits.shape != values.shape:
-        raise _core.ConfigError(
-            f"{name}.mask: must have the shape {values.shape} of the pixels; got {bits.shape}"
-        )
+    check_mask(bits, values.shape, name)
     return np.where(bits == 0, values, np.nan)
+
+
+def check_mask(bits: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
+    """Refuse a mask of another shape than the pixels; `name` stands in the error."""
+    if bits.shape != shape:
+        raise _core.ConfigError(
+            f"{name}.mask: must have the shape {shape} of the pixels; got {bits.shape}"
+        )
 
 
 def lines_of(image: ArrayLike, axis: str, mask: ArrayLike | None, name: str) -> Floats:
     """Pixels without masked ones, ``(n_lines, n)``: rows for axis ``"row"``, else columns."""
     values = without_masked(image, mask, name)
+    check_lines(values, axis, name)
+    return values if axis == "row" else values.T
+
+
+def check_lines(values: NDArray[Any], axis: str, name: str) -> None:
+    """Refuse what is no image, or has no such axis; `name` stands in the error."""
     if values.ndim != 2 or axis not in ("row", "column"):
         raise _core.ConfigError(
             f'{name}: needs (n_rows, n_cols), and axis "row" or "column"; got shape '
             f"{values.shape}, axis {axis!r}"
         )
-    return values if axis == "row" else values.T
+
+
+def lines_there(
+    image: ArrayLike, axis: str, mask: ArrayLike | None, name: str
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The same as `lines_of` without a copy: pixels as they are, and where they are to be had."""
+    values = np.asarray(image)
+    if values.dtype.kind != "f":
+        values = values.astype(np.float64)
+    there = np.isfinite(values)
+    if mask is not None:
+        bits = np.asarray(mask)
+        check_mask(bits, values.shape, name)
+        there &= bits == 0
+    check_lines(values, axis, name)
+    return (values, there) if axis == "row" else (values.T, there.T)
 
 
 @dataclass(frozen=True)
@@ -139,10 +169,17 @@ def edges_of(values: Floats, low: float, high: float, width: float) -> Floats:
     return np.linspace(low, high, max(1, round((high - low) / width)) + 1)
 
 
-def histogram_of(values: Floats, low: float, high: float, width: float, unit: str) -> Histogram:
+def histogram_of(
+    values: Floats, low: float, high: float, width: float, unit: str, *, is_sorted: bool = False
+) -> Histogram:
     """Histogram of the values between the `edges_of` them; others are left out."""
     edges = edges_of(values, low, high, width)
-    counts, edges = np.histogram(values, len(edges) - 1, (edges[0], edges[-1]))
+    if is_sorted:
+        places = np.searchsorted(values, edges)
+        places[-1] = np.searchsorted(values, edges[-1], "right")  # the last bin has both edges
+        counts = np.diff(places)
+    else:
+        counts, edges = np.histogram(values, len(edges) - 1, (edges[0], edges[-1]))
     return Histogram(edges, counts.astype(float), unit)
 
 
@@ -258,25 +295,39 @@ def fit_histogram(
     model: Callable[..., Floats],
     starts: Sequence[Mapping[str, float]],
     limits: Mapping[str, tuple[float | None, float | None]],
-    fixed: Sequence[str] = (),
 ) -> tuple[Any, float] | str:
-    """Minimise the Poisson likelihood ratio from several starts.
+    """Minimise the Poisson likelihood ratio of counts, in any shape, to those that `model` expects.
+
+    The others are those of `minimise`.
+    """
+    return minimise(lambda *p: likelihood_ratio(counts, model(*p)), starts, limits)
+
+
+def minimise(
+    cost: Callable[..., float],
+    starts: Sequence[Mapping[str, float]],
+    limits: Mapping[str, tuple[float | None, float | None]],
+    *,
+    fixed: Sequence[str] = (),
+    gradient: Callable[..., Sequence[float]] | None = None,
+) -> tuple[Any, float] | str:
+    """Minimise twice a negative log-likelihood from several starts.
 
     Parameters
     ----------
-    counts
-        Of the bins, in any shape.
-    model
-        Expected counts of every bin for the parameters, by name.
+    cost
+        Of the parameters, in the order of the starts.
     starts
         Values to start from; the best minimum of all is taken.
     limits, fixed
         Range of parameters, and those that are held.
+    gradient
+        Derivatives of the cost by all parameters; default: by differences.
 
     Returns
     -------
     tuple or str
-        The ``iminuit.Minuit`` at the minimum, and twice the ratio there; or why there is none.
+        The ``iminuit.Minuit`` at the minimum, and the cost there; or why there is none.
     """
     try:
         from iminuit import Minuit
@@ -285,13 +336,9 @@ def fit_histogram(
             "fits need iminuit and scipy; pip install 'skipstream[fits]'"
         ) from None
     names = list(starts[0])
-
-    def cost(*parameters: float) -> float:
-        return likelihood_ratio(counts, model(*parameters))
-
     best = None
     for start in starts:
-        minuit = Minuit(cost, *[start[name] for name in names], name=names)
+        minuit = Minuit(cost, *[start[name] for name in names], grad=gradient, name=names)
         minuit.errordef = Minuit.LEAST_SQUARES  # twice a log-likelihood grows by 1
         minuit.print_level = 0
         for name, limit in limits.items():
@@ -334,10 +381,21 @@ def linear_fit(design: Floats, y: Floats, covariance: Floats) -> tuple[Floats, F
 
 
 def goodness(chi2: float, n_dof: int) -> float:
-    """Probability of a larger chi-square."""
-    from scipy.special import chdtrc  # scipy.stats takes a second to import
+    """Probability of a larger chi-square.
 
-    return float(chdtrc(n_dof, chi2)) if n_dof > 0 else math.nan
+    For whole degrees of freedom it is a finite sum (Abramowitz and Stegun 26.4.4 and 26.4.5), all
+    of whose terms are positive; importing ``scipy.special`` takes as long as ten fits.
+    """
+    if n_dof <= 0 or math.isnan(chi2):
+        return math.nan
+    if chi2 <= 0:
+        return 1.0
+    half = chi2 / 2
+    odd = n_dof % 2
+    powers = np.arange(n_dof // 2) + odd / 2
+    logs = [p * math.log(half) - half - math.lgamma(p + 1) for p in powers]
+    first = math.erfc(math.sqrt(half)) if odd else 0.0
+    return min(1.0, first + math.fsum(map(math.exp, logs)))
 
 
 NO_GAUSSIAN = "the pixels are no Gaussian: are they empty?"

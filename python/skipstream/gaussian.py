@@ -36,15 +36,13 @@ def _trimmed(values: Floats) -> tuple[float, float]:
 
 def _fit_window(data: Histogram, mean: float, sigma: float) -> FitResult:
     """Fit a Gaussian, which reaches out of the window at both ends, to the counts in it."""
-    from scipy.special import ndtr
-
     units = {"mean": data.unit, "sigma": data.unit}
     n = int(data.counts.sum())
     if np.count_nonzero(data.counts) < 4:
         return failed("gaussian", units, "the values have no width", data, n)
 
     def model(n: float, mean: float, sigma: float) -> Floats:
-        return np.asarray(n * np.diff(ndtr((data.edges - mean) / sigma)))
+        return _core.expected_counts(data.edges, n, mean, sigma, 0.0, 1.0, 1)
 
     start = {"n": float(n), "mean": mean, "sigma": sigma}
     limits = {

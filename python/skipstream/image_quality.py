@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .charge import fit_dark_current
-from .fitting import Floats, linear_fit, without_masked
+from .charge import fit_dark_current, sorted_usable
+from .fitting import Floats, check_mask, linear_fit
 from .pipeline import compress_skips
 
 if TYPE_CHECKING:
@@ -157,7 +157,9 @@ def _slope(entropies: Floats) -> tuple[float, float]:
     return 1000 * float(values[1]), 1000 * math.sqrt(covariance[1, 1] * chi2 / (n - 2))
 
 
-def _variance_of_blocks(sample: Floats, n_pixels: int, random: np.random.Generator) -> float:
+def _variance_of_blocks(
+    sample: NDArray[Any], left_out: NDArray[np.bool_], n_pixels: int, random: np.random.Generator
+) -> float:
     """Median variance of nearly square blocks of so many pixels, at random places."""
     height = math.isqrt(n_pixels) if n_pixels >= 2 else 0
     width = -(-n_pixels // height) if height else 0
@@ -167,7 +169,8 @@ def _variance_of_blocks(sample: Floats, n_pixels: int, random: np.random.Generat
     rows = random.integers(0, n_rows - height + 1, _N_BLOCKS)
     cols = random.integers(0, n_cols - width + 1, _N_BLOCKS)
     inside = np.arange(n_pixels)
-    values = sample[rows[:, None] + inside // width, cols[:, None] + inside % width]
+    places = rows[:, None] + inside // width, cols[:, None] + inside % width
+    values = np.where(left_out[places], np.nan, sample[places].astype(np.float64))
     variances = values.var(axis=1)
     variances = variances[np.isfinite(variances)]
     return float(np.median(variances)) if len(variances) else _UNKNOWN
@@ -225,22 +228,25 @@ def quality(
     never that of a failed fit; the tail is that of the side where no charge is, against the fitted
     distribution.
     """
-    values = without_masked(mean, mask, "quality")
-    if values.ndim != 2:
-        raise _core.ConfigError(f"quality: mean must be (n_rows, n_cols); got {values.shape}")
+    shape = np.shape(mean)
+    if len(shape) != 2:
+        raise _core.ConfigError(f"quality: mean must be (n_rows, n_cols); got {shape}")
+    bits = np.zeros(shape, bool) if mask is None else np.asarray(mask) != 0
+    check_mask(bits, shape, "quality")
     for name, plane in (("variance", variance), ("sample", sample)):
-        if plane is not None and np.shape(plane) != values.shape:
+        if plane is not None and np.shape(plane) != shape:
             raise _core.ConfigError(
-                f"quality.{name}: must have the shape {values.shape} of the mean; got "
-                f"{np.shape(plane)}"
+                f"quality.{name}: must have the shape {shape} of the mean; got {np.shape(plane)}"
             )
     found = dict.fromkeys(NAMES, _UNKNOWN)
     errors = dict(found)
     random = np.random.default_rng(seed)
-    pixels = values[np.isfinite(values)]
+    pixels = sorted_usable(mean, bits, "quality")
     if len(pixels):
-        _, counts = np.unique(np.floor(pixels), return_counts=True)
-        found["aveImgS"] = _entropy(counts)
+        # Sorted: a whole number ends where the next one begins.
+        whole = np.floor(pixels)
+        ends = np.append(np.flatnonzero(whole[1:] != whole[:-1]) + 1, len(whole))
+        found["aveImgS"] = _entropy(np.diff(ends, prepend=0))
     chosen = [histograms[s] for s in sorted(histograms)] if histograms else []
     entropies = np.array([h.entropy for h in chosen])
     if chosen:
@@ -259,25 +265,21 @@ def quality(
         found["tailRatio"] = _tail_ratio(pixels, fit["offset"], fit["noise"], fit["dark_current"],
                                          fit["gain"])  # fmt: skip
     if variance is not None and n_skips >= 2:
-        spread = without_masked(variance, mask, "quality")
+        spread = np.asarray(variance)[~bits]
         spread = spread[np.isfinite(spread)]
         if len(spread):
             picked = random.choice(spread, min(_N_PIXELS, len(spread)), replace=False)
-            found["pixVar"] = float(np.median(picked))
+            found["pixVar"] = float(np.median(picked.astype(np.float64)))
     if sample is not None:
-        single = without_masked(sample, mask, "quality")
-        found["clustVar"] = _variance_of_blocks(single, n_skips - 2, random)
+        found["clustVar"] = _variance_of_blocks(np.asarray(sample), bits, n_skips - 2, random)
     return Quality(n_skips, found, errors, entropies)
 
 
 def _tail_ratio(pixels: Floats, offset: float, noise: float, rate: float, gain: float) -> float:
-    from scipy.special import gammaln, ndtr
-
     edge = offset - _N_SIGMA_TAIL * noise
-    k = np.arange(20)
-    weights = np.exp(k * math.log(max(rate, 1e-300)) - rate - gammaln(k + 1))
-    expected = len(pixels) * float(weights @ ndtr((edge - offset - gain * k) / noise))
-    return float(np.count_nonzero(pixels < edge) / expected) if expected > 0 else _UNKNOWN
+    below = np.array([edge - 40 * noise, edge])
+    expected = float(_core.expected_counts(below, len(pixels), offset, noise, rate, gain, 20)[0])
+    return float(np.searchsorted(pixels, edge) / expected) if expected > 0 else _UNKNOWN
 
 
 def quality_of(samples: ArrayLike, *, mask: ArrayLike | None = None, seed: int = 1) -> Quality:

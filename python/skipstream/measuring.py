@@ -10,6 +10,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from .charge import dark_current_rate, fit_calibration, fit_dark_current, fit_dark_current_slices
+from .charge import (
+    dark_current_rate,
+    fit_calibration,
+    fit_dark_current,
+    fit_dark_current_slices,
+    fit_gain,
+)
 from .correlation import correlated_noise
 from .fitting import FitResult
 from .gaussian import fit_gaussian
@@ -49,6 +56,8 @@ __all__ = [
 
 #: Samples kept of an image for one region, at most: rows are left out evenly.
 KEPT_BYTES = 16 << 20
+#: Pixels whose spectra are averaged, about.
+MOST_SERIES = 8192
 _GENERAL = {
     "kind": "what is measured",
     "name": "of the results; the default is the kind",
@@ -115,6 +124,10 @@ def _spectrum(
     read_s
         Seconds of the readout, or a header keyword of them: frequencies are then in Hz.
     """
+    if over == "skips":  # of as many pixels, evenly, as settle each line to less than 1 %
+        step = samples.shape[0] * samples.shape[1] // MOST_SERIES
+        if step > 1:
+            samples = samples.reshape(-1, 1, samples.shape[-1])[::step]
     if read_s is None:
         return noise_spectrum(samples, over=over)
     assert not isinstance(read_s, str)  # a keyword is looked up before
@@ -513,13 +526,37 @@ def _mean_is_missing(stages: Sequence[Mapping[str, Any]]) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class _GainFit:
+    """Pixels that gave a run its gain, the fit of their charge, and the fit that counted."""
+
+    pixels: NDArray[np.float32]
+    charge: FitResult
+    found: FitResult
+
+
+class _AtOnce(Executor):
+    """Does what it is given before it goes on."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **keywords: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(function(*args, **keywords))
+        return done
+
+
 class Taken:
     """What the measures of one image take from its pass: samples, and planes after stages."""
 
     def __init__(
-        self, measures: Sequence[MeasureConfig], image: ImageLayout, samples: Samples
+        self,
+        measures: Sequence[MeasureConfig],
+        image: ImageLayout,
+        samples: Samples,
+        *,
+        fits_gain: bool = False,
     ) -> None:
         self.measures = measures
+        self._fits_gain = fits_gain
         self.image = image
         self._regions: dict[tuple[int, int], int] = {}
         for measure in measures:
@@ -533,6 +570,8 @@ class Taken:
         self._masks: dict[str, NDArray[np.uint32]] = {}
         self._units: dict[str, str] = {}
         self._charge: dict[Any, FitResult] = {}
+        self._gain: _GainFit | None = None
+        self._begun: dict[str, Future[Any]] = {}
         self._takes_all = any(MEASURES[m.kind].takes == "quality" for m in measures)
 
     def _columns(self, measure: MeasureConfig) -> tuple[int, int]:
@@ -576,32 +615,30 @@ class Taken:
         singles = [name for name in names if name.startswith("sample(")][:1]
         return [names[0], *(n for n in ("mean", "var", "std") if n in names[1:]), *singles]
 
-    def begin_planes(self, stage: str, planes: Sequence[Mapping[str, Any]]) -> None:
-        """Make room for the rows that leave a stage."""
+    def keep_planes(self, pipeline: _core.Pipeline, number: int, stage: str) -> None:
+        """Make room for the rows that leave a stage, and let the core fill it."""
+        planes = pipeline.planes_after(number)
         shape = (self.image.n_rows, self.image.n_cols)
         names = [plane["name"] for plane in planes]
-        self._planes[stage] = {n: np.empty(shape, np.float32) for n in self._wanted(stage, names)}
+        kept = {n: np.empty(shape, np.float32) for n in self._wanted(stage, names)}
+        self._planes[stage] = kept
         self._masks[stage] = np.empty(shape, np.uint32)
         self._units[stage] = planes[0]["unit"]
+        wanted = [(names.index(name), plane) for name, plane in kept.items()]
+        pipeline.keep_planes(number, wanted, self._masks[stage])
+
+    def fit_gain(self, pixels: NDArray[np.float64]) -> float:
+        """The gain of a run that fits it; measures of the same pixels need no other fit."""
+        values = pixels.astype(np.float32)  # as planes are kept
+        found, charge = fit_gain(values)
+        self._gain = _GainFit(values, charge, found)
+        return found["gain"]
 
     def n_bytes(self, stage: str, planes: Sequence[Mapping[str, Any]]) -> int:
         """Memory of the planes of a stage; that of the samples is in the core's plan."""
         n_planes = len(self._wanted(stage, [plane["name"] for plane in planes]))
-        return 4 * (n_planes + 1) * self.image.n_rows * self.image.n_cols
-
-    def take_rows(
-        self,
-        stage: str,
-        names: Sequence[str],
-        planes: NDArray[np.float64],
-        mask: NDArray[np.uint32],
-        first_row: int,
-    ) -> None:
-        """Keep the rows of the planes that are wanted."""
-        rows = slice(first_row, first_row + len(mask))
-        for name, kept in self._planes[stage].items():
-            kept[rows] = planes[names.index(name)]
-        self._masks[stage][rows] = mask
+        fitted = 1 if stage == self.stages[0] and self._fits_gain else 0
+        return 4 * (n_planes + 1 + fitted) * self.image.n_rows * self.image.n_cols
 
     def pixels(self, measure: MeasureConfig) -> tuple[NDArray[np.float32], NDArray[np.bool_], str]:
         """Pixels of a measure, which of them are left out, and their unit."""
@@ -625,31 +662,48 @@ class Taken:
         first, n_used = pipeline.plan["first_used_skip"], pipeline.plan["n_used_skips"]
         return pipeline.kept_samples(number)[rows, :, first : first + n_used]
 
-    def results(self, pipeline: _core.Pipeline) -> dict[str, Any]:
-        """Result of every measure of one amplifier, by name."""
-        found: dict[str, Any] = {}
+    def finish(self, pipeline: _core.Pipeline, threads: int) -> dict[str, Any]:
+        """Finish the image and measure it: result of every measure of one amplifier, by name.
+
+        What needs the samples alone begins at once, in other threads if there are to be any.
+        """
+        with ThreadPoolExecutor(threads - 1) if threads > 1 else _AtOnce() as pool:
+            self._measure_samples(pipeline, pool)
+            pipeline.finish()
+            return self._measure_pixels(pipeline, pool)
+
+    def _measure_samples(self, pipeline: _core.Pipeline, pool: Executor) -> None:
         for measure in self.measures:
             kind = MEASURES[measure.kind]
-            if kind.takes == "samples":
-                parameters = self._parameters(measure)
-                if measure.kind == "noise_spectrum":
-                    image = self.image
-                    parameters["n_read"] = image.n_rows * image.n_cols * image.n_skips
-                found[measure.name] = kind.function(self.samples(measure, pipeline), **parameters)
-            elif kind.takes == "pixels":
+            if kind.takes != "samples":
+                continue
+            parameters = self._parameters(measure)
+            if measure.kind == "noise_spectrum":
+                image = self.image
+                parameters["n_read"] = image.n_rows * image.n_cols * image.n_skips
+            samples = self.samples(measure, pipeline)
+            self._begun[measure.name] = pool.submit(kind.function, samples, **parameters)
+
+    def _measure_pixels(self, pipeline: _core.Pipeline, pool: Executor) -> dict[str, Any]:
+        for measure in self.measures:
+            kind = MEASURES[measure.kind]
+            if kind.takes == "quality":
+                self._begun[measure.name] = pool.submit(self._quality, measure, pipeline)
+            elif kind.takes == "pixels" and measure.kind not in _SHARED:
                 pixels, left_out, unit = self.pixels(measure)
-                parameters = self._parameters(measure)
-                if "unit" in inspect.signature(kind.function).parameters:
-                    parameters["unit"] = unit
-                if measure.kind in _SHARED and _SHARED[measure.kind].isdisjoint(parameters):
-                    parameters["whole"] = self._whole(measure)
-                result = kind.function(pixels, mask=left_out, **parameters)
-                if isinstance(result, Patterns):
-                    result = self._in_image(result, measure)
-                found[measure.name] = result
-            elif kind.takes == "quality":
-                found[measure.name] = self._quality(measure, pipeline)
-        return found
+                self._begun[measure.name] = pool.submit(
+                    kind.function, pixels, mask=left_out, **self._pixel_parameters(measure, unit)
+                )
+        found: dict[str, Any] = {}
+        for measure in self.measures:  # those that share a fit, one after another
+            if measure.kind in _SHARED:
+                found[measure.name] = self._of_charge(measure)
+        found |= {name: begun.result() for name, begun in self._begun.items()}
+        for measure in self.measures:
+            result = found.get(measure.name)
+            if isinstance(result, Patterns):
+                found[measure.name] = self._in_image(result, measure)
+        return {m.name: found[m.name] for m in self.measures if m.name in found}
 
     def _in_image(self, patterns: Patterns, measure: MeasureConfig) -> Patterns:
         """Positions of the image, not of the region that was measured."""
@@ -658,13 +712,39 @@ class Taken:
         positions["column"] += self._columns(measure)[0]
         return replace(patterns, positions=positions)
 
-    def _whole(self, measure: MeasureConfig) -> FitResult:
-        """The fit of the charge, which several measures of the same pixels begin with."""
+    def _pixel_parameters(self, measure: MeasureConfig, unit: str) -> dict[str, Any]:
+        parameters = self._parameters(measure)
+        if "unit" in inspect.signature(MEASURES[measure.kind].function).parameters:
+            parameters["unit"] = unit
+        return parameters
+
+    def _of_charge(self, measure: MeasureConfig) -> FitResult:
+        """A measure that begins with the fit of the charge, unless its parameters forbid it."""
+        pixels, left_out, unit = self.pixels(measure)
+        parameters = self._pixel_parameters(measure, unit)
+        if _SHARED[measure.kind].isdisjoint(parameters):
+            parameters["whole"], peaks = self._whole(measure)
+            if peaks is not None and measure.kind == "fit_calibration" and not measure.parameters:
+                return peaks
+        result = MEASURES[measure.kind].function(pixels, mask=left_out, **parameters)
+        assert isinstance(result, FitResult)
+        return result
+
+    def _whole(self, measure: MeasureConfig) -> tuple[FitResult, FitResult | None]:
+        """The fit of the charge, which several measures of the same pixels begin with.
+
+        And that of the peaks, where both were made for the gain of the run.
+        """
+        pixels, left_out, unit = self.pixels(measure)
+        if self._gain is not None and unit == "adu":
+            values = pixels[~left_out]
+            if np.array_equal(values[np.isfinite(values)], self._gain.pixels):
+                is_of_peaks = self._gain.found is not self._gain.charge
+                return self._gain.charge, self._gain.found if is_of_peaks else None
         key = (measure.after, measure.region, measure.ignored_bits)
         if key not in self._charge:
-            pixels, left_out, unit = self.pixels(measure)
             self._charge[key] = fit_dark_current(pixels, mask=left_out, unit=unit)
-        return self._charge[key]
+        return self._charge[key], None
 
     def _parameters(self, measure: MeasureConfig) -> dict[str, Any]:
         """Those of the config, with the numbers of the header that they name."""

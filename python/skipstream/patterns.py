@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .fitting import FitResult, Series, failed, lines_of, median_and_sigma, without_masked
+from .fitting import FitResult, Series, failed, lines_there, median_and_sigma, without_masked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,20 +87,21 @@ def find_patterns(
     ConfigError
         The image is not two-dimensional, or a parameter is impossible.
     """
-    charge = lines_of(image, axis, mask, "find_patterns")
+    charge, there = lines_there(image, axis, mask, "find_patterns")
     if not (threshold > 0 and 1 <= max_length <= 16 and 1 <= max_electrons <= 9):
         raise _core.ConfigError(
             "find_patterns: threshold must be above 0, max_length from 1 to 16, max_electrons "
             f"from 1 to 9; got {threshold}, {max_length}, {max_electrons}"
         )
-    there = np.isfinite(charge)
-    electrons = np.where(there, np.floor(np.where(there, charge, 0) - threshold) + 1, -1)
-    electrons = np.clip(electrons, -1, max_electrons + 1).astype(np.int8)
-    electrons[there & (electrons < 0)] = 0
-    n_lines, n = electrons.shape
+    n_lines, n = charge.shape
     # A missing pixel at both ends of each line: no run goes on in the next one.
     padded = np.full((n_lines, n + 2), -1, np.int8)
-    padded[:, 1:-1] = electrons
+    electrons = padded[:, 1:-1]
+    electrons[there] = 0
+    holds = there & (charge >= threshold)
+    electrons[holds] = np.minimum(
+        np.floor(charge[holds].astype(np.float64) - threshold) + 1, max_electrons + 1
+    )
     flat = padded.ravel()
     full = flat > 0
     begins = np.flatnonzero(full[1:] & ~full[:-1]) + 1

@@ -387,16 +387,8 @@ def compress_skips(
     stage = {"kind": "compress_skips", "statistics": names, **parameters}
     # Pixels are independent here: each is a row of one column.
     pixels = np.ascontiguousarray(array).reshape(-1, 1, n_skips)
-    values = np.empty((len(names), len(pixels)))
-    mask = np.empty(len(pixels), np.uint32)
-
-    def keep(
-        _stage: int, planes: NDArray[np.float64], bits: NDArray[np.uint32], first_row: int
-    ) -> None:
-        rows = slice(first_row, first_row + len(bits))
-        values[:, rows] = planes[:, :, 0]
-        mask[rows] = bits[:, 0]
-
+    values = np.empty((len(names), len(pixels), 1))
+    mask = np.empty((len(pixels), 1), np.uint32)
     pipeline = _core.Pipeline(
         [stage],
         _core.ImageInfo(
@@ -410,10 +402,9 @@ def compress_skips(
         ),
         threads=threads or os.cpu_count() or 1,
         chunk_rows=max(1, min(len(pixels), 1 << 15)),
-        taps=[0],
-        on_rows=keep,
         foreign=reducers_of([stage]),
     )
+    pipeline.keep_planes(0, list(enumerate(values)), mask)
     pipeline.push(pixels)
     pipeline.finish()
     result = {name: values[i].reshape(shape) for i, name in enumerate(names)}

@@ -106,11 +106,17 @@ class NoiseSpectrum:
         self._length = length
         step = max(1, _BLOCK_SAMPLES // max(1, samples[0].size)) if len(samples) else 1
         for begin in range(0, len(samples), step):
-            part = samples[begin : begin + step].astype(np.float64)
+            part = samples[begin : begin + step]
             series = part.reshape(-1, length) if self.over == "skips" else part.mean(axis=2)
-            series = series[np.isfinite(series).all(axis=1)]
-            series = series - series.mean(axis=1, keepdims=True)
-            amplitude = np.abs(np.fft.rfft(series, axis=1))[:, 1:].sum(axis=0)
+            if series.dtype.kind == "f":
+                series = series[np.isfinite(series).all(axis=1)]
+            # The mean has a line of its own, which is left out; of short integers a float32 holds
+            # the differences to any one of them, and its transform 6 digits.
+            is_short = series.dtype.kind in "iu" and series.dtype.itemsize <= 2
+            values = series.astype(np.float32 if is_short else np.float64)
+            if len(values):
+                values -= values[0, 0] if is_short else values.mean(axis=1, keepdims=True)
+            amplitude = np.abs(np.fft.rfft(values, axis=1))[:, 1:].sum(axis=0, dtype=np.float64)
             self._sum = amplitude if self._sum is None else self._sum + amplitude
             self._n_series += len(series)
 

@@ -26,6 +26,7 @@
 #include "skipstream/kernels/location.hpp"
 #include "skipstream/kernels/rice.hpp"
 #include "skipstream/kernels/skips.hpp"
+#include "skipstream/kernels/sorting.hpp"
 #include "skipstream/kernels/spline.hpp"
 #include "skipstream/kernels/threshold.hpp"
 
@@ -1311,6 +1312,52 @@ void the_level_is_the_one_asked_for(const std::string& program) {
   }
 }
 
+template <class Value, class Key>
+void finite_values_are_sorted() {
+  using Limits = std::numeric_limits<Value>;
+  std::mt19937_64 random(5);
+  const std::vector<Value> extremes{Limits::max(),
+                                    Limits::lowest(),
+                                    Limits::min(),
+                                    Limits::denorm_min(),
+                                    -Limits::min(),
+                                    -Limits::denorm_min(),
+                                    Limits::infinity(),
+                                    -Limits::infinity(),
+                                    Limits::quiet_NaN(),
+                                    Value{0},
+                                    Value{1},
+                                    Value{-1}};
+  for (const std::size_t n : {0, 1, 2, 12, 1000, 5000}) {
+    for (const bool is_masked : {false, true}) {
+      for (const double width : {0.0, 1e-3, 1e3, 1e30}) {
+        std::vector<Value> values(n);
+        std::vector<std::uint8_t> left_out(is_masked ? n : 0);
+        std::normal_distribution<double> normal(0, 1);
+        for (std::size_t i = 0; i < n; ++i) {
+          values[i] = static_cast<Value>(7 + width * normal(random));
+          if (i % 3 == 1) values[i] = extremes[random() % extremes.size()];
+          if (is_masked) left_out[i] = random() % 4 == 0 ? 1 : 0;
+        }
+        std::vector<double> expected;
+        for (std::size_t i = 0; i < n; ++i) {
+          if (std::isfinite(values[i]) && !(is_masked && left_out[i] != 0)) {
+            expected.push_back(static_cast<double>(values[i]));
+          }
+        }
+        std::sort(expected.begin(), expected.end());
+        std::vector<Key> scratch(2 * n);
+        std::vector<std::uint64_t> counts(n_sort_counts);
+        std::vector<double> sorted(n);
+        const auto n_sorted =
+            sort_finite(std::span<const Value>(values), left_out, scratch, counts, sorted);
+        sorted.resize(static_cast<std::size_t>(n_sorted));
+        check::that(sorted == expected, "sorted " + std::to_string(n));
+      }
+    }
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -1324,6 +1371,8 @@ int main(int argc, char** argv) {
   a_fit_is_at_the_least_squares();
   a_fit_that_means_nothing_is_none();
   the_lowest_peak_is_its_definition();
+  finite_values_are_sorted<float, std::uint32_t>();
+  finite_values_are_sorted<double, std::uint64_t>();
   a_spline_is_smooth_and_goes_through_its_points();
   what_is_no_tile_is_told_by_minus_one();
   runs_of_zeros_of_any_length_are_read();

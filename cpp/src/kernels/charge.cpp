@@ -5,6 +5,34 @@
 #include <cstddef>
 
 namespace skipstream::kernels {
+namespace {
+
+/// Calls `each(i, begin, end)` for every bin that a peak reaches, with the distances of its edges
+/// from the peak in sigma. Beyond 9 sigma there is less than 2e-19 of a peak.
+template <class Each>
+void for_bins_of(std::span<const double> edges, double place, double noise, Each each) noexcept {
+  constexpr double reach = 9;
+  const auto first = std::lower_bound(edges.begin(), edges.end(), place - reach * noise);
+  auto i = static_cast<std::size_t>(first - edges.begin());
+  if (i > 0) --i;
+  for (; i + 1 < edges.size() && edges[i] < place + reach * noise; ++i) {
+    each(i, (edges[i] - place) / noise, (edges[i + 1] - place) / noise);
+  }
+}
+
+double part_below(double distance) noexcept {
+  constexpr double sqrt_half = 0.70710678118654752440;
+  return 0.5 * std::erfc(-distance * sqrt_half);
+}
+
+double density_at(double distance) noexcept {
+  constexpr double inverse_sqrt_2_pi = 0.39894228040143267794;
+  return inverse_sqrt_2_pi * std::exp(-0.5 * distance * distance);
+}
+
+constexpr double least = 1e-300;  // counts that are expected where no peak reaches
+
+}  // namespace
 
 void expected_counts(std::span<const double> edges, double n, double offset, double noise,
                      double rate, double gain, std::int64_t n_peaks,
@@ -13,24 +41,98 @@ void expected_counts(std::span<const double> edges, double n, double offset, dou
   double weight = std::exp(-rate);
   for (std::int64_t k = 0; k < n_peaks; ++k) {
     if (k > 0) weight *= rate / static_cast<double>(k);
-    const double place = offset + gain * static_cast<double>(k);
-    // Beyond 9 sigma there is less than 2e-19 of a peak.
-    constexpr double reach = 9;
-    const auto first = std::lower_bound(edges.begin(), edges.end(), place - reach * noise);
-    auto i = static_cast<std::size_t>(first - edges.begin());
-    double below = 0;
-    if (i > 0) --i;
-    const auto part_below = [&](std::size_t edge) {
-      constexpr double sqrt_half = 0.70710678118654752440;
-      return 0.5 * std::erfc((place - edges[edge]) / noise * sqrt_half);
-    };
-    if (i < edges.size()) below = part_below(i);
-    for (; i + 1 < edges.size() && below < 1; ++i) {
-      const double next = part_below(i + 1);
-      counts[i] += n * weight * (next - below);
-      below = next;
-    }
+    double below = -1;  // not known yet
+    for_bins_of(edges, offset + gain * static_cast<double>(k), noise,
+                [&](std::size_t i, double begin, double end) {
+                  if (below < 0) below = part_below(begin);
+                  const double next = part_below(end);
+                  counts[i] += n * weight * (next - below);
+                  below = next;
+                });
   }
+}
+
+double charge_cost(std::span<const double> edges, std::span<const double> counts,
+                   const ChargeModel& model, std::int64_t n_peaks,
+                   std::span<double> expected) noexcept {
+  expected_counts(edges, model.n, model.offset, model.noise, model.rate, model.gain, n_peaks,
+                  expected);
+  double sum = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const double m = std::max(expected[i], least);
+    sum += m - counts[i];
+    if (counts[i] > 0) sum += counts[i] * std::log(std::max(counts[i], 1.0) / m);
+  }
+  return 2 * sum;
+}
+
+double charge_shape_cost(std::span<const double> edges, std::span<const double> counts,
+                         const ChargeModel& model, std::int64_t n_peaks,
+                         std::span<double> expected) noexcept {
+  expected_counts(edges, 1.0, model.offset, model.noise, model.rate, model.gain, n_peaks, expected);
+  double n_expected = 0;
+  double n_counted = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    n_expected += expected[i];
+    n_counted += counts[i];
+  }
+  const double scale = n_counted / std::max(n_expected, least);
+  double sum = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    if (counts[i] > 0) sum -= counts[i] * std::log(std::max(scale * expected[i], 1e-12));
+  }
+  return sum;
+}
+
+void charge_gradient(std::span<const double> edges, std::span<const double> counts,
+                     const ChargeModel& model, std::int64_t n_peaks, std::span<double> expected,
+                     std::span<double, 5> gradient) noexcept {
+  expected_counts(edges, model.n, model.offset, model.noise, model.rate, model.gain, n_peaks,
+                  expected);
+  double by_n = 0;
+  double by_offset = 0;
+  double by_noise = 0;
+  double by_rate = 0;
+  double by_gain = 0;
+  double weight = std::exp(-model.rate);
+  double weight_before = 0;  // of one electron less: the derivative by the rate is w_(k-1) - w_k
+  for (std::int64_t k = 0; k < n_peaks; ++k) {
+    if (k > 0) {
+      weight_before = weight;
+      weight *= model.rate / static_cast<double>(k);
+    }
+    double below = -1;
+    double density = 0;
+    double area = 0;      // of the peak, each bin times what the cost gains by a count more in it
+    double slope = 0;     // the same of its derivative by the place, times sigma
+    double widening = 0;  // and by sigma, times sigma
+    for_bins_of(edges, model.offset + model.gain * static_cast<double>(k), model.noise,
+                [&](std::size_t i, double begin, double end) {
+                  if (below < 0) {
+                    below = part_below(begin);
+                    density = density_at(begin);
+                  }
+                  const double next = part_below(end);
+                  const double next_density = density_at(end);
+                  const double m = expected[i];
+                  const double r = m > least ? 1 - counts[i] / m : 0.0;
+                  area += r * (next - below);
+                  slope -= r * (next_density - density);
+                  widening -= r * (end * next_density - begin * density);
+                  below = next;
+                  density = next_density;
+                });
+    by_n += weight * area;
+    by_rate += (weight_before - weight) * area;
+    by_offset += weight * slope;
+    by_gain += weight * static_cast<double>(k) * slope;
+    by_noise += weight * widening;
+  }
+  gradient[0] = 2 * by_n;
+  gradient[1] = 2 * model.n * by_offset / model.noise;
+  gradient[2] = 2 * model.n * by_noise / model.noise;
+  gradient[3] = 2 * model.n * by_rate;
+  gradient[4] = 2 * model.n * by_gain / model.noise;
 }
 
 }  // namespace skipstream::kernels

@@ -149,6 +149,11 @@ std::optional<Location> fit_gaussian(std::span<double> values, std::span<double>
 Location lowest_peak(std::span<double> values, std::span<double> bins,
                      std::span<double> smooth) noexcept {
   if (!std::is_sorted(values.begin(), values.end())) std::sort(values.begin(), values.end());
+  return lowest_peak_of_sorted(values, bins, smooth);
+}
+
+Location lowest_peak_of_sorted(std::span<const double> values, std::span<double> bins,
+                               std::span<double> smooth) noexcept {
   const std::size_t n = values.size();
   const std::size_t tenth = std::max<std::size_t>(1, std::min(n - 1, n / 10));
   std::size_t densest = 0;
@@ -164,10 +169,14 @@ Location lowest_peak(std::span<double> values, std::span<double> bins,
   const double reach = (values[n - 1 - n / 2000] - low) / step + 16;
   const auto n_bins =
       static_cast<std::size_t>(std::clamp(reach, 32.0, static_cast<double>(bins.size())));
-  std::fill_n(bins.begin(), n_bins, 0.0);
-  for (const double value : values) {
-    const double at = (value - low) / step;
-    if (at >= 0 && at < static_cast<double>(n_bins)) bins[static_cast<std::size_t>(at)] += 1;
+  auto begin = std::partition_point(values.begin(), values.end(),
+                                    [&](double value) { return (value - low) / step < 0; });
+  for (std::size_t i = 0; i < n_bins; ++i) {
+    const auto end_bin = static_cast<double>(i + 1);
+    const auto end = std::partition_point(
+        begin, values.end(), [&](double value) { return (value - low) / step < end_bin; });
+    bins[i] = static_cast<double>(end - begin);
+    begin = end;
   }
   constexpr std::size_t half = 16;
   double kernel[2 * half + 1];

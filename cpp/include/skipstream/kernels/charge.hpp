@@ -12,4 +12,30 @@ void expected_counts(std::span<const double> edges, double n, double offset, dou
                      double rate, double gain, std::int64_t n_peaks,
                      std::span<double> counts) noexcept;
 
+/// Parameters of `expected_counts` that are fitted.
+struct ChargeModel {
+  double n = 0.0;
+  double offset = 0.0;
+  double noise = 1.0;
+  double rate = 0.0;
+  double gain = 1.0;
+};
+
+/// Twice the logarithm of the Poisson likelihoods' ratio, data over model (Baker and Cousins, NIM
+/// 221 (1984) 437): sum of 2 (m - c + c log(c / m)) over the bins. `expected` has room for them.
+double charge_cost(std::span<const double> edges, std::span<const double> counts,
+                   const ChargeModel& model, std::int64_t n_peaks,
+                   std::span<double> expected) noexcept;
+
+/// Minus the logarithm of the likelihood of the shape alone: as many counts are expected as there
+/// are, whatever `model.n` says.
+double charge_shape_cost(std::span<const double> edges, std::span<const double> counts,
+                         const ChargeModel& model, std::int64_t n_peaks,
+                         std::span<double> expected) noexcept;
+
+/// Derivatives of `charge_cost` by the parameters, in the order of `ChargeModel`.
+void charge_gradient(std::span<const double> edges, std::span<const double> counts,
+                     const ChargeModel& model, std::int64_t n_peaks, std::span<double> expected,
+                     std::span<double, 5> gradient) noexcept;
+
 }  // namespace skipstream::kernels

@@ -44,5 +44,8 @@ std::optional<Location> fit_gaussian(std::span<double> values, std::span<double>
 /// place is taken until it stays. Sorts `values`, of which there must be at least two.
 Location lowest_peak(std::span<double> values, std::span<double> bins,
                      std::span<double> smooth) noexcept;
+/// The same of values that are sorted.
+Location lowest_peak_of_sorted(std::span<const double> values, std::span<double> bins,
+                               std::span<double> smooth) noexcept;
 
 }  // namespace skipstream::kernels

@@ -1,0 +1,155 @@
+#include "skipstream/kernels/charge.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "register.hpp"
+#include "skipstream/base/error.hpp"
+#include "skipstream/base/large_vector.hpp"
+#include "skipstream/kernels/location.hpp"
+#include "skipstream/kernels/sorting.hpp"
+
+namespace py = pybind11;
+
+namespace skipstream::python {
+namespace {
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
+
+template <class T>
+std::span<const T> span_of(const Array<T>& array) {
+  return {array.data(), static_cast<std::size_t>(array.size())};
+}
+
+/// A fresh array of one dimension, and its memory.
+std::pair<py::array_t<double>, std::span<double>> make_array(std::size_t n) {
+  py::array_t<double> array(static_cast<py::ssize_t>(n));
+  return {array, {array.mutable_data(), n}};
+}
+
+/// Edges and counts of bins, checked once.
+struct Bins {
+  std::span<const double> edges;
+  std::span<const double> counts;
+
+  Bins(const Array<double>& edges_, const Array<double>& counts_)
+      : edges(span_of(edges_)), counts(span_of(counts_)) {
+    if (edges.size() < 2 || counts.size() + 1 != edges.size()) {
+      throw ConfigError("charge: needs at least 2 edges, and a count between any two; got " +
+                        std::to_string(edges.size()) + " edges, " + std::to_string(counts.size()) +
+                        " counts");
+    }
+  }
+};
+
+template <class Value, class Key>
+py::array_t<double> sorted_finite(const Array<Value>& values, const Array<bool>& left_out) {
+  if (left_out.size() != 0 && left_out.size() != values.size()) {
+    throw ConfigError("sorted_finite: the mask must have the shape of the values");
+  }
+  auto [sorted, out] = make_array(static_cast<std::size_t>(values.size()));
+  const auto in = span_of(values);
+  const std::span<const std::uint8_t> mask(
+      reinterpret_cast<const std::uint8_t*>(left_out.data()),  // NumPy's bool is a byte
+      static_cast<std::size_t>(left_out.size()));
+  std::int64_t n = 0;
+  {
+    const py::gil_scoped_release release;
+    LargeVector<Key> scratch(2 * in.size());
+    std::vector<std::uint64_t> counts(kernels::n_sort_counts);
+    n = kernels::sort_finite(in, mask, scratch, counts, out);
+  }
+  sorted.resize({static_cast<py::ssize_t>(n)}, false);
+  return sorted;
+}
+
+}  // namespace
+
+void register_charge(py::module_& m) {
+  using namespace py::literals;
+  m.def("sorted_finite", &sorted_finite<float, std::uint32_t>, "values"_a.noconvert(),
+        "left_out"_a = Array<bool>());
+  m.def("sorted_finite", &sorted_finite<double, std::uint64_t>, "values"_a,
+        "left_out"_a = Array<bool>());
+  m.def(
+      "lowest_peak",
+      [](const Array<double>& values) {
+        const auto given = span_of(values);
+        if (given.size() < 2) throw ConfigError("lowest_peak: needs at least 2 values");
+        const py::gil_scoped_release release;
+        constexpr std::size_t n_bins = 4000;
+        std::vector<double> bins(n_bins);
+        std::vector<double> smooth(n_bins);
+        kernels::Location peak;
+        if (std::is_sorted(given.begin(), given.end())) {
+          peak = kernels::lowest_peak_of_sorted(given, bins, smooth);
+        } else {
+          std::vector<double> sorted(given.begin(), given.end());
+          peak = kernels::lowest_peak(sorted, bins, smooth);
+        }
+        return std::pair(peak.value, peak.sigma);
+      },
+      "values"_a);
+  m.def(
+      "expected_counts",
+      [](const Array<double>& edges, double n, double offset, double noise, double rate,
+         double gain, std::int64_t n_peaks) {
+        if (edges.size() < 2) throw ConfigError("expected_counts: needs at least 2 edges");
+        auto [counts, out] = make_array(static_cast<std::size_t>(edges.size()) - 1);
+        kernels::expected_counts(span_of(edges), n, offset, noise, rate, gain, n_peaks, out);
+        return counts;
+      },
+      "edges"_a, "n"_a, "offset"_a, "noise"_a, "rate"_a, "gain"_a, "n_peaks"_a);
+  m.def(
+      "charge_cost",
+      [](const Array<double>& edges, const Array<double>& counts, double n, double offset,
+         double noise, double rate, double gain, std::int64_t n_peaks) {
+        const Bins bins(edges, counts);
+        std::vector<double> expected(bins.counts.size());
+        return kernels::charge_cost(bins.edges, bins.counts, {n, offset, noise, rate, gain},
+                                    n_peaks, expected);
+      },
+      "edges"_a, "counts"_a, "n"_a, "offset"_a, "noise"_a, "rate"_a, "gain"_a, "n_peaks"_a);
+  m.def(
+      "charge_gradient",
+      [](const Array<double>& edges, const Array<double>& counts, double n, double offset,
+         double noise, double rate, double gain, std::int64_t n_peaks) {
+        const Bins bins(edges, counts);
+        std::vector<double> expected(bins.counts.size());
+        std::array<double, 5> gradient{};
+        kernels::charge_gradient(bins.edges, bins.counts, {n, offset, noise, rate, gain}, n_peaks,
+                                 expected, gradient);
+        return gradient;
+      },
+      "edges"_a, "counts"_a, "n"_a, "offset"_a, "noise"_a, "rate"_a, "gain"_a, "n_peaks"_a);
+  m.def(
+      "charge_shape_costs",
+      [](const Array<double>& edges, const Array<double>& counts, double noise,
+         const Array<double>& starts) {
+        const Bins bins(edges, counts);
+        if (starts.ndim() != 2 || starts.shape(1) != 4) {
+          throw ConfigError("charge_shape_costs: starts must be (n, 4)");
+        }
+        const auto n = static_cast<std::size_t>(starts.shape(0));
+        auto [costs, out] = make_array(n);
+        const auto rows = span_of(starts);
+        const py::gil_scoped_release release;
+        std::vector<double> expected(bins.counts.size());
+        for (std::size_t i = 0; i < n; ++i) {
+          const auto start = rows.subspan(4 * i, 4);
+          out[i] = kernels::charge_shape_cost(bins.edges, bins.counts,
+                                              {1.0, start[0], noise, start[1], start[2]},
+                                              static_cast<std::int64_t>(start[3]), expected);
+        }
+        return costs;
+      },
+      "edges"_a, "counts"_a, "noise"_a, "starts"_a);
+}
+
+}  // namespace skipstream::python
