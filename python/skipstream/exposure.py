@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib import recfunctions
 from numpy.typing import NDArray
 
 from . import _core
@@ -534,7 +533,7 @@ class Exposure:
         tables = self._tables[name]
         if len(tables) == 1:
             return tables[0]
-        rows = recfunctions.stack_arrays([table.to_numpy() for table in tables], usemask=False)
+        rows = np.concatenate([table.to_numpy() for table in tables])
         return Table(rows, tables[0].columns)
 
 

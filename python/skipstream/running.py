@@ -21,7 +21,6 @@ from .layout import FileLayout, ImageLayout, read_layout, stem_of
 from .ledger import Ledger, finished, locked_folder, reason_of
 from .outputs import config_digest
 from .reading import STDIN, check_datasum, open_samples, plain_file
-from .workers import Died, run_jobs
 
 __all__ = ["run", "summary"]
 
@@ -259,6 +258,8 @@ def outcomes(
             yield _process(config, path, parts, options, progress, live)
         return
     work = [(config, path, parts, options) for path, parts in files.items()]
+    from .workers import Died, run_jobs  # as slow to load as a third of NumPy
+
     for path, results in zip(files, run_jobs(_process, work, jobs), strict=True):
         if isinstance(results, Died):
             results = [failed(path, f"{path}: {results}", "worker", options.folder)]
