@@ -4,6 +4,8 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
+#include <string_view>
 #include <utility>
 
 #include "convert.hpp"
@@ -170,6 +172,21 @@ void register_files(py::module_& m) {
         return std::pair(std::move(hdus), cut);
       },
       "path"_a, "name"_a = "");
+
+  m.def(
+      "scan_header",
+      [](const py::bytes& header, const std::string& name, int index) {
+        const std::string_view text(header);
+        const MemorySource source(printable(name), std::as_bytes(std::span(text)));
+        std::string cut;
+        auto hdus = scan_fits(source, &cut);
+        if (hdus.size() != 1) throw FitsError(printable(name) + ": must be one header");
+        hdus[0].index = index;
+        hdus[0].bytes_there = hdus[0].data_bytes;
+        return std::move(hdus[0]);
+      },
+      "header"_a, "name"_a, "index"_a,
+      "The HDU of an image that is in no file: its rows come by themselves.");
 
   m.def(
       "complete_rows",

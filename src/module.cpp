@@ -20,6 +20,7 @@ namespace {
 PyObject* error_type = nullptr;
 PyObject* config_error_type = nullptr;
 PyObject* fits_error_type = nullptr;
+PyObject* packet_error_type = nullptr;
 PyObject* io_error_type = nullptr;
 
 void raise(PyObject* type, const std::exception& error) {
@@ -38,6 +39,7 @@ void register_errors(py::module_& m) {
   error_type = make("Error", nullptr);
   config_error_type = make("ConfigError", PyExc_ValueError);
   fits_error_type = make("FitsError", PyExc_ValueError);
+  packet_error_type = make("PacketError", PyExc_ValueError);
   io_error_type = make("IoError", PyExc_OSError);
   py::register_exception_translator([](std::exception_ptr thrown) {
     try {
@@ -46,6 +48,8 @@ void register_errors(py::module_& m) {
       raise(config_error_type, error);
     } catch (const FitsError& error) {
       raise(fits_error_type, error);
+    } catch (const PacketError& error) {
+      raise(packet_error_type, error);
     } catch (const IoError& error) {
       raise(io_error_type, error);
     } catch (const Error& error) {
@@ -120,4 +124,5 @@ PYBIND11_MODULE(_core, m) {
   register_charge(m);
   register_files(m);
   register_pipeline(m);
+  register_packets(m);
 }

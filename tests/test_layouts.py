@@ -66,7 +66,7 @@ def test_every_layout_of_whole_samples_gives_the_planes_of_the_array(
 def test_layouts_are_recognised_and_say_why(tmp_path: Path) -> None:
     found = {}
     for name in LAYOUTS:
-        if name == "samples_in_files":
+        if name in ("samples_in_files", "lta_packets"):
             continue
         path = tmp_path / f"{name}.fits"
         simulate(path, **SHAPE, layout=name)

@@ -55,11 +55,13 @@ class Folder:
     @contextlib.contextmanager
     def watched(self, *words: str) -> Iterator[subprocess.Popen[str]]:
         command = [sys.executable, "-m", "skipstream", "watch", "in", "--config", "cfg.toml"]
+        n_begun = self.n_events("begin_run")
         process = subprocess.Popen(
             [*command, "-o", "out", "--settle", "0.2", *words],
             cwd=self.root, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
+            until(lambda: process.poll() is not None or self.n_events("begin_run") > n_begun)
             yield process
         finally:
             process.kill()
@@ -71,6 +73,9 @@ class Folder:
             return []
         lines = journal.read_text().splitlines()
         return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def n_events(self, event: str) -> int:
+        return sum(entry["event"] == event for entry in self.entries())
 
     def outcomes(self, status: str = "done") -> Counter[str]:
         return Counter(
@@ -189,7 +194,6 @@ def test_a_file_that_stays_incomplete_is_processed_as_it_is(folder: Folder) -> N
 def test_what_is_no_image_is_refused_and_the_rest_goes_on(folder: Folder) -> None:
     name = folder.names[0]
     with folder.watched() as process:
-        until(lambda: (folder.output / "run.jsonl").exists())
         shutil.copy(folder.ready(name), folder.inbox)
         until(lambda: folder.outcomes()[name] == 1)
         (folder.inbox / "bad.fits").write_text("nothing")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ._core import ConfigError, Error, FitsError, ImageInfo, IoError, __version__
+from ._core import ConfigError, Error, FitsError, ImageInfo, IoError, PacketError, __version__
 from .pipeline import (
     MaskBit,
     Pipeline,
@@ -77,6 +77,7 @@ __all__ = [
     "MaskBit",
     "NoiseSpectrum",
     "OutputConfig",
+    "PacketError",
     "Patterns",
     "Pipeline",
     "PipelineOutput",

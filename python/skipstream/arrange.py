@@ -5,6 +5,7 @@ Rows are copied block by block between memory-mapped files: memory does not grow
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,12 +16,15 @@ from numpy.typing import NDArray
 
 from .cards import BLOCK, card, header
 
-__all__ = ["ARRANGEMENTS", "arrange", "skip_path"]
+__all__ = ["ARRANGEMENTS", "arrange", "skip_path", "write_packets"]
 
 Image = NDArray[Any]
 _STRUCTURE = ("SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT",
               "EXTEND")  # fmt: skip
 _BITPIX = {"i2": 16, "i4": 32, "f4": -32, "f8": -64}
+_CHANNELS = (12, 13, 14, 15)  # of an LTA
+_PACKET_WORDS = 182  # of an LTA's firmware
+_FILE_BYTES = 50_000_000  # about where the LTA's daemon begins another file
 _FIRST_COLUMN, _REGION = 0.25, 0.5  # of a row and of the rows: where a region begins, its size
 
 
@@ -166,6 +170,67 @@ def _regions(images: Sequence[Image], cards: Sequence[list[str]], path: Path) ->
             out[row, len(samples) :] = 0
 
 
+def write_packets(
+    images: Sequence[Image],
+    path: Path,
+    *,
+    packet_words: int = _PACKET_WORDS,
+    file_bytes: int = _FILE_BYTES,
+) -> list[Path]:
+    """Write images as the packets that an LTA sends, in files as its daemon writes them.
+
+    Parameters
+    ----------
+    images
+        ``(n_rows, n_cols, n_skips)`` samples of each of the four channels, int32.
+    path
+        Pattern of the names: ``run7.dat`` gives ``run7_0.dat``, ``run7_1.dat``, ...
+    packet_words
+        Samples in a packet, but for the last one.
+    file_bytes
+        Another file begins behind the packet that reaches so many bytes.
+
+    Returns
+    -------
+    list
+        The files.
+    """
+    paths: list[Path] = []
+    with contextlib.ExitStack() as stack:
+        size = file_bytes
+        for number, packet in enumerate(_packets_of(images, packet_words)):
+            if size >= file_bytes:
+                stack.close()
+                paths.append(path.with_name(f"{path.stem}_{len(paths)}{path.suffix}"))
+                file = stack.enter_context(paths[-1].open("xb"))
+                size = 0
+            size += file.write(bytes([len(packet), 0, number % 256]) + packet.tobytes())
+    return paths
+
+
+def _packets_of(images: Sequence[Image], packet_words: int) -> Iterator[NDArray[np.uint64]]:
+    """The words of each packet; the channels take turns."""
+    n_words = 0
+    left = np.empty(0, "<u8")
+    for rows in _blocks(images[0]):
+        turns = np.stack([image[rows].ravel() for image in images], axis=1)
+        words = (-turns.astype(np.int64) & 0xFFFFFFFF).astype("<u8")
+        words |= np.array(_CHANNELS, "<u8") << np.uint64(56)
+        words = words.ravel()
+        words |= (n_words + np.arange(len(words), dtype="<u8") & np.uint64(15)) << np.uint64(60)
+        n_words += len(words)
+        left = np.concatenate([left, words])
+        whole = len(left) - len(left) % packet_words
+        yield from left[:whole].reshape(-1, packet_words)
+        left = left[whole:]
+    if len(left):
+        yield left
+
+
+def _packets(images: Sequence[Image], _cards: Sequence[list[str]], path: Path) -> None:
+    write_packets(images, path)
+
+
 def _averages(kind: str, names: Sequence[str], primary: bool) -> Callable[..., None]:
     def write(images: Sequence[Image], cards: Sequence[list[str]], path: Path) -> None:
         writer = _Writer(path)
@@ -190,6 +255,7 @@ ARRANGEMENTS: dict[str, Callable[[Sequence[Image], Sequence[list[str]], Path], N
     "files": _files,
     "ragged": _ragged,
     "regions": _regions,
+    "packets": _packets,
     "averages": _averages("f4", (), primary=False),
     "named_averages": _averages("f8", ("CCD_A", "CCD_B", "CCD_D", "CCD_C"), primary=True),
 }
@@ -203,7 +269,8 @@ def arrange(source: Path, target: Path, arrangement: str, n_skips: int) -> None:
     source
         Plain images with the samples of a pixel side by side, one HDU per amplifier.
     target
-        A new file; with ``"files"`` the pattern of their names, see `skip_path`.
+        A new file; with ``"files"`` and ``"packets"`` the pattern of their names, see `skip_path`
+        and `write_packets`.
     arrangement
         A key of `ARRANGEMENTS`.
     n_skips

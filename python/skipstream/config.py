@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from .inputs import INPUT_DOCS, InputConfig, wrong_input
+from .inputs import INPUT_DOCS, PACKETS, InputConfig, is_packets, wrong_input
 from .reference import bounds, sample_stages, toml_value, unknown_name
 
 if TYPE_CHECKING:
@@ -126,7 +126,21 @@ def _read_input(table: Any, lines: _Lines, problems: list[str]) -> InputConfig:
             problems.append(f"{place}input.{key}: {wrong}; got {_shown(value)}")
         else:
             good[key] = value
-    return InputConfig(**good)
+    config = InputConfig(**good)
+    problems += [f"{lines.place('input')}{wrong}" for wrong in _wrong_together(config)]
+    return config
+
+
+def _wrong_together(config: InputConfig) -> list[str]:
+    """What is wrong with keys of ``[input]`` beside each other."""
+    if not is_packets(config):
+        return [] if config.n_rows is None else [f"input.n_rows: only layout {PACKETS} needs it"]
+    needed = {"n_skips": config.n_skips, "n_cols": config.n_cols, "n_rows": config.n_rows}
+    return [
+        f"input.{name}: layout {PACKETS} needs a number: packets do not say it"
+        for name, value in needed.items()
+        if not isinstance(value, int)
+    ]
 
 
 def _read_outputs(

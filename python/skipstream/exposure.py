@@ -208,6 +208,9 @@ class ImageRun:
     ) -> None:
         self.exposure = exposure
         self.image = image
+        self.rows_done = 0  # by `push`
+        self.facts: dict[str, Any] = {}  # further ones, for the report
+        self._rows_seen = 0
         self._begin = time.perf_counter()
         config, options = exposure.config, exposure.options
         taken = self._taken = exposure._begin_measures(image, samples)
@@ -275,6 +278,25 @@ class ImageRun:
                 return LiveUpdate(*place, self.pipeline.take_rows("clusters"), units)
         return LiveUpdate(*place)
 
+    def push(self, rows: NDArray[Any]) -> None:
+        """Take the next rows of the readout; what the config leaves out is cut off.
+
+        Parameters
+        ----------
+        rows
+            ``(n, n_cols, n_skips)`` of the whole readout, of the dtype of the samples.
+        """
+        image, first = self.image, self._rows_seen
+        self._rows_seen += len(rows)
+        begin_row = min(max(0, image.first_row - first), len(rows))
+        end_row = min(max(0, image.first_row + image.n_rows - first), len(rows))
+        begin_col = image.first_sample // image.n_skips
+        part = rows[begin_row:end_row, begin_col : begin_col + image.n_cols]
+        self.pipeline.push(np.ascontiguousarray(part))
+        self.rows_done += len(part)
+        if self.heard is not None and len(part):
+            self.heard(self.rows_done)
+
     def finish(self, rows_there: int, datasum: int | None) -> ImageResult:
         """End the image: rows that are not there are missing."""
         exposure, image, pipeline = self.exposure, self.image, self.pipeline
@@ -320,6 +342,7 @@ class ImageRun:
                 "raw_bytes": image.n_bytes,
                 "datasum": datasum,
                 "seconds": seconds,
+                **self.facts,
             },
             outputs=tuple(target for _, target in exposure.targets),
         )

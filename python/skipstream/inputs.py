@@ -8,7 +8,18 @@ from typing import Any
 
 from . import _core
 
-__all__ = ["INPUT_DOCS", "KEYWORDS", "LAYOUTS", "InputConfig", "Layout", "wrong_input"]
+__all__ = [
+    "INPUT_DOCS",
+    "KEYWORDS",
+    "LAYOUTS",
+    "PACKETS",
+    "InputConfig",
+    "Layout",
+    "is_packets",
+    "wrong_input",
+]
+
+PACKETS = "lta_packets"  # the layout of packets of an LTA
 
 #: Keywords of each number, in the order in which they are tried; [input.keywords] goes before.
 KEYWORDS: dict[str, tuple[str, ...]] = {
@@ -81,6 +92,7 @@ LAYOUTS: tuple[Layout, ...] = (
         "averaged",
         names=("MEAN", "AVERAGE", "PEDSUBTRACTED", "CALIBRATED"),
     ),
+    Layout(PACKETS, "LTA: the packets of a readout (.dat); chosen by the config", ("",)),
     Layout("plain", "n_skips from the config or the header, else one sample per pixel", ()),
 )
 
@@ -99,8 +111,8 @@ class InputConfig:
         ``"all"``, or HDU numbers and names.
     n_skips
         A number, a header keyword, or None for the known keywords.
-    n_cols
-        Pixels of a row, or None: NAXIS1 / n_skips.
+    n_cols, n_rows
+        Pixels of a row, or None: NAXIS1 / n_skips. Rows, of packets alone, which do not say it.
     prescan_cols, overscan_cols, prescan_rows, overscan_rows
         Pixels at the begin and the end of a row and of the image; None: from the header, else 0.
     begin_skip, end_skip
@@ -120,6 +132,7 @@ class InputConfig:
     amplifiers: str | list[int | str] = "all"
     n_skips: int | str | None = None
     n_cols: int | None = None
+    n_rows: int | None = None
     prescan_cols: int | None = None
     overscan_cols: int | None = None
     prescan_rows: int | None = None
@@ -140,6 +153,7 @@ INPUT_DOCS = {
     "amplifiers": '"all", or a list of HDU numbers and names',
     "n_skips": "a number, or a header keyword; default: NDCMS, NDCM or NSAMP",
     "n_cols": "pixels of a row; default: NAXIS1 / n_skips",
+    "n_rows": "rows of an image, for packets, which do not say it",
     "prescan_cols": "pixels at the begin of a row; default: from the header, or 0",
     "overscan_cols": "pixels at the end of a row; default: from the header, or 0",
     "prescan_rows": "rows before the active ones; default: from the header, or 0",
@@ -153,6 +167,12 @@ INPUT_DOCS = {
     "unit": "of the samples",
     "mask": "FITS file with the mask of each amplifier, such as skipstream defects writes",
 }
+
+
+def is_packets(config: InputConfig) -> bool:
+    """Whether the input is packets, not FITS files."""
+    return config.layout == PACKETS
+
 
 _WHOLE = ("begin_skip", "end_skip", "begin_row", "end_row", "begin_col", "end_col")
 
@@ -182,7 +202,7 @@ def wrong_input(name: str, value: Any) -> str:
         return "" if good else "must be an integer of at least 1 or a header keyword"
     if name in _WHOLE:
         return "" if integer else "must be an integer"
-    if name == "n_cols":
+    if name in ("n_cols", "n_rows"):
         return "" if integer and value >= 1 else "must be an integer of at least 1"
     if name in ("unit", "mask"):
         return "" if isinstance(value, str) else "must be a string"

@@ -12,15 +12,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import _core
-from .inputs import KEYWORDS, LAYOUTS, InputConfig, Layout
+import numpy as np
 
-__all__ = ["FileLayout", "ImageLayout", "read_layout", "regions_of", "stem_of"]
+from . import _core
+from .cards import card
+from .cards import header as header_of
+from .inputs import KEYWORDS, LAYOUTS, InputConfig, Layout, is_packets
+
+__all__ = [
+    "FileLayout",
+    "ImageLayout",
+    "declared_image",
+    "packet_number",
+    "read_layout",
+    "regions_of",
+    "stem_of",
+]
 
 _MANY = 2**48  # no count of rows, columns or samples is larger
 _TAIL_BYTES = 16 << 20
 _LARGE = 64 << 20  # bytes
-_ENDINGS = (".fz", ".fits", ".fit", ".fts", ".gz", ".bz2", ".xz")
+_ENDINGS = (".fz", ".fits", ".fit", ".fts", ".dat", ".gz", ".bz2", ".xz")
 
 
 def stem_of(path: Path) -> str:
@@ -54,11 +66,12 @@ class ImageLayout:
     skips
         Where the skips lie: ``"columns"``, ``"planes"``, ``"hdus"`` or ``"regions"``.
     planes
-        File and HDU of every plane of samples; one where they are in one HDU.
+        File and HDU of every plane of samples; one where they are in one HDU. No file's name: the
+        rows come by themselves.
     path
         The file as the user named it.
     reader
-        ``"core"``, or ``"fitsio row slices"`` for rare compressions.
+        ``"core"``, ``"fitsio row slices"`` for rare compressions, or ``"packets"``.
     lossy
         Why the stored samples may differ from those measured; empty: they do not.
     notes
@@ -98,6 +111,7 @@ class ImageLayout:
         n = self.n_rows * self.n_cols * self.n_skips
         return (
             len(self.planes) == 1
+            and self.reader == "core"
             and not self.hdu.compression
             and n == math.prod(self.hdu.axes)
             and self.rows_there == self.n_rows
@@ -455,12 +469,13 @@ def _understand(
         raise _core.ConfigError(f"{place}: begin_col and end_col need the skips in columns")
     names = {card[0]: card[1] for card in hdu.cards}
     name = (layout.skips == "averaged" and names.get("AMPNAME")) or hdu.name or f"EXT{hdu.index}"
+    reader = "core" if planes[0][0] else "packets"
     in_core = all(
         not plane.compression or (shape.skips == "columns" and _core.knows_tiles(plane))
         for _, plane in planes
     )
     rows_there = min(_rows_there(place, file, plane, shape) for file, plane in planes)
-    if shape.skips == "columns" and not hdu.compression:
+    if planes[0][0] and shape.skips == "columns" and not hdu.compression:
         n_zero = _zero_rows(planes[0][0], hdu, rows_there)
         if n_zero:
             notes.append(f"every byte of the last {n_zero} rows is 0: were they ever written?")
@@ -486,7 +501,7 @@ def _understand(
                 overscan_from=regions.overscan_from,
                 prescan_rows=max(0, regions.prescan_rows - begin_row),
                 overscan_rows=max(0, regions.overscan_rows - (shape.n_rows - end_row)),
-                reader="core" if in_core and shape.skips != "regions" else "fitsio row slices",
+                reader=reader if in_core and shape.skips != "regions" else "fitsio row slices",
                 lossy=_lossy(hdu),
                 header=header.numbers,
                 planes=tuple(planes),
@@ -543,11 +558,25 @@ def read_layout(
     paths = [Path(path)] if isinstance(path, (str, Path)) else [Path(part) for part in path]
     config = config or InputConfig()
     opened = plain or paths
+    if is_packets(config):
+        return _packet_layout(paths, opened, config)
     found = [
         _core.scan_cut_fits(str(bytes_of), str(part))
         for bytes_of, part in zip(opened, paths, strict=True)
     ]
+    cut = next((cut for _, cut in found if cut), "")
     scanned = [hdus for hdus, _ in found]
+    return _file_layout(paths, [str(bytes_of) for bytes_of in opened], scanned, config, cut)
+
+
+def _file_layout(
+    paths: Sequence[Path],
+    opened: Sequence[str],
+    scanned: Sequence[Sequence[_core.FitsHdu]],
+    config: InputConfig,
+    cut: str,
+) -> FileLayout:
+    """Understand the HDUs of the files of an exposure; no file's name: they are in none."""
     path, hdus = paths[0], scanned[0]
     images: list[_core.FitsHdu] = []
     others: list[tuple[_core.FitsHdu, str]] = []
@@ -587,19 +616,84 @@ def read_layout(
                     f"{path.name}: no amplifier {amplifier!r}; known: {names or 'none'}"
                 )
         understood = [image for amplifier in config.amplifiers for image in known[amplifier]]
-    cut = next((cut for _, cut in found if cut), "")
     return FileLayout(path, layout, why, tuple(understood), tuple(others), cut)
+
+
+def declared_image(
+    name: str, index: int, dtype: str, shape: tuple[int, int, int], cards: Sequence[str]
+) -> _core.FitsHdu:
+    """The HDU that a FITS file with the same samples would have.
+
+    Parameters
+    ----------
+    name
+        Of the exposure, for messages.
+    index
+        Number of the image, from 1.
+    dtype
+        Of the samples, in any byte order.
+    shape
+        Rows, columns and skips.
+    cards
+        Further header cards, of 80 characters each.
+
+    Raises
+    ------
+    FitsError
+        The cards are no FITS header.
+    """
+    kind = np.dtype(dtype)
+    n_rows, n_cols, n_skips = shape
+    structure = [
+        *card("SIMPLE", True),
+        *card("BITPIX", kind.itemsize * (-8 if kind.kind == "f" else 8)),
+        *card("NAXIS", 2),
+        *card("NAXIS1", n_cols * n_skips),
+        *card("NAXIS2", n_rows),
+    ]
+    return _core.scan_header(header_of([*structure, *cards]), name, index)
+
+
+def _packet_layout(
+    paths: Sequence[Path], opened: Sequence[Path], config: InputConfig
+) -> FileLayout:
+    """Packets have no header: the config says the shape, and an LTA has four channels."""
+    shape = config.n_rows, config.n_cols, config.n_skips
+    n_rows, n_cols, n_skips = (size for size in shape if isinstance(size, int))
+    cards = [*card("NCOL", n_cols), *card("NROW", n_rows), *card("NSAMP", n_skips)]
+    images = [
+        declared_image(paths[0].name, index, "i4", (n_rows, n_cols, n_skips), cards)
+        for index in range(1, _core.LtaPackets.n_channels + 1)
+    ]
+    numbers = [packet_number(path) for path in paths]
+    for place, (path, number) in enumerate(zip(paths, numbers, strict=True)):
+        if number not in (None, place):
+            missing = path.name.replace(f"_{number}.", f"_{place}.")
+            raise _core.PacketError(f"{path.name}: {missing} is missing, which stands before it")
+    try:
+        size = sum(path.stat().st_size for path in opened)
+    except OSError as error:
+        raise _core.IoError(f"{paths[0]}: cannot open: {error.strerror}") from None
+    needed = 8 * len(images) * n_rows * n_cols * n_skips
+    cut = f"{size} bytes are there; the samples alone need {needed}" if size < needed else ""
+    return _file_layout(paths, [""] * len(paths), [images], config, cut)
+
+
+def packet_number(path: Path) -> int | None:
+    """Number of a file among those of its readout: ``run7_2.dat`` has 2."""
+    found = re.fullmatch(r".*_(0|[1-9]\d*)", stem_of(path))
+    return int(found[1]) if found else None
 
 
 def _groups(
     layout: Layout,
-    paths: Sequence[Path],
+    paths: Sequence[str],
     scanned: Sequence[Sequence[_core.FitsHdu]],
     images: Sequence[_core.FitsHdu],
     config: InputConfig,
 ) -> list[list[tuple[str, _core.FitsHdu]]]:
     """The planes of samples of each image, with their files."""
-    path = str(paths[0])
+    path = paths[0]
     if layout.skips == "files":
         groups = []
         for position in range(len(images)):
@@ -608,9 +702,10 @@ def _groups(
                 found = [hdu for hdu in hdus if hdu.axes and 0 not in hdu.axes]
                 if len(found) != len(images):
                     raise _core.FitsError(
-                        f"{part.name}: {len(found)} images, but {len(images)} in {paths[0].name}"
+                        f"{Path(part).name}: {len(found)} images, but {len(images)} in "
+                        f"{Path(paths[0]).name}"
                     )
-                group.append((str(part), found[position]))
+                group.append((part, found[position]))
             groups.append(group)
         return groups
     if layout.skips != "hdus":

@@ -28,6 +28,7 @@ PART = ".skipstream-part"
 _REASONS = (
     (_core.ConfigError, "config"),
     (_core.FitsError, "fits"),
+    (_core.PacketError, "packets"),
     (_core.IoError, "io"),
     (OSError, "io"),
     (MemoryError, "memory"),
@@ -36,7 +37,7 @@ _REASONS = (
 
 
 def reason_of(error: BaseException) -> str:
-    """Code of the kind of an error: config, fits, fit, io, memory or internal."""
+    """Code of the kind of an error: config, fits, packets, fit, io, memory or internal."""
     return next((code for kind, code in _REASONS if isinstance(error, kind)), "internal")
 
 

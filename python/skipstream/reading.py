@@ -24,7 +24,15 @@ from . import _core
 from .cards import ascii_text
 from .layout import ImageLayout
 
-__all__ = ["Samples", "check_datasum", "follow", "open_samples", "plain_file", "verify"]
+__all__ = [
+    "PushedSamples",
+    "Samples",
+    "check_datasum",
+    "follow",
+    "open_samples",
+    "plain_file",
+    "verify",
+]
 
 _MAGIC: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
     b"\x1f\x8b": ("gzip", gzip.open),
@@ -188,6 +196,19 @@ class _RowSamples(Samples):
         return None
 
 
+class PushedSamples(Samples):
+    """Samples whose rows come by themselves; `ImageRun.push` takes them."""
+
+    def __init__(self, dtype: str, blank: int | None = None, held_bytes: int = 0) -> None:
+        self.dtype = dtype
+        self.blank = blank
+        self._held_bytes = held_bytes
+
+    def held_bytes(self, threads: int) -> int:
+        """Memory of who puts the rows together."""
+        return self._held_bytes
+
+
 def open_samples(image: ImageLayout, *, is_growing: bool = False) -> Samples:
     """Open the samples of an image; `is_growing`: its file may change while it is read.
 
@@ -196,6 +217,14 @@ def open_samples(image: ImageLayout, *, is_growing: bool = False) -> Samples:
     FitsError, IoError
         The file is malformed, or cannot be read.
     """
+    if image.reader == "packets":
+        held = _core.LtaPackets.held_bytes(
+            n_rows=image.hdu.axes[1],
+            n_cols=image.hdu.axes[0] // image.n_skips,
+            n_skips=image.n_skips,
+        )
+        n_images = _core.LtaPackets.n_channels
+        return PushedSamples(np.dtype(np.int32).str, _core.LtaPackets.blank, held // n_images)
     if image.reader == "core":
         return _CoreSamples(image, is_growing=is_growing)
     return _RowSamples(image)

@@ -17,9 +17,11 @@ from typing import Any
 from . import _core, reading
 from .config import Config
 from .exposure import Exposure, ImageResult, Live, Progress, RunOptions, output_paths
-from .layout import FileLayout, ImageLayout, read_layout, stem_of
+from .inputs import is_packets
+from .layout import FileLayout, ImageLayout, packet_number, read_layout, stem_of
 from .ledger import Ledger, finished, locked_folder, reason_of
 from .outputs import config_digest
+from .packets import PacketFiles, feed_packets, packet_notes
 from .reading import STDIN, check_datasum, open_samples, plain_file
 
 __all__ = ["run", "summary"]
@@ -29,11 +31,18 @@ def exposures(config: Config, paths: Iterable[Path]) -> dict[Path, list[Path]]:
     """Files that belong together, by the name that stands for them.
 
     With one file per sample those are the names that differ in their last number, which is that of
-    the sample; else each file is by itself.
+    the sample; packets of an LTA come in files whose last number counts them; else each file is by
+    itself.
     """
+    groups: dict[Path, list[tuple[int, Path]]] = {}
+    if is_packets(config.input):
+        for path in paths:
+            number = packet_number(path)
+            name = path.name.replace(f"_{number}.", ".")
+            groups.setdefault(path.with_name(name), []).append((number or 0, path))
+        return {name: [path for _, path in sorted(group)] for name, group in groups.items()}
     if config.input.layout != "samples_in_files":
         return {path: [path] for path in paths}
-    groups: dict[Path, list[tuple[int, Path]]] = {}
     for path in paths:
         found = re.fullmatch(r"(.*?)[_-]?(\d+)", stem_of(path))
         if found is None:
@@ -338,7 +347,7 @@ class _FileRun(Exposure):
         live: Live | None,
     ) -> None:
         super().__init__(config, path, options, progress, live)
-        self.parts = parts
+        self.parts = list(parts)
 
     def run(self) -> list[ImageResult]:
         identity = identity_of(self.parts)
@@ -358,6 +367,8 @@ class _FileRun(Exposure):
     def run_plain(
         self, plain: Sequence[Path], n_bytes: int, identity: list[list[int]] | None
     ) -> list[ImageResult]:
+        if is_packets(self.config.input):
+            return self.run_packets(plain)
         if self.options.verify:
             for opened, part in zip(plain, self.parts, strict=True):
                 reading.verify(opened, part)
@@ -373,6 +384,28 @@ class _FileRun(Exposure):
             results[-1] = replace(results[-1], status="partial", message=layout.cut)
         self.close(
             results, cut=layout.cut, n_bytes=n_bytes, checksum=self.checksum(), identity=identity
+        )
+        return results
+
+    def run_packets(self, plain: Sequence[Path]) -> list[ImageResult]:
+        """All channels at once, as their samples take turns in the packets."""
+        layout = read_layout(self.parts, self.config.input, plain=plain)
+        self.begin(layout)
+        runs = [self.begin_image(image, open_samples(image)) for image in layout.images]
+        files = PacketFiles(self.parts, plain, self.options.follow)
+        by_channel = {run.image.hdu.index - 1: run for run in runs}
+        counts = feed_packets(files, self.config.input, by_channel)
+        results = []
+        for run in runs:
+            run.facts["notes"] = [*run.image.notes, *packet_notes(counts)]
+            run.facts["packets"] = counts
+            results.append(run.finish(run.rows_done, None))
+        self.close(
+            results,
+            cut=next((result.message for result in results if result.message), ""),
+            n_bytes=sum(part.stat().st_size for part in self.parts),
+            checksum=self.checksum(),
+            identity=identity_of(self.parts),
         )
         return results
 

@@ -121,6 +121,7 @@ LAYOUTS: Final[dict[str, Layout]] = {
     "lta": _LTA,
     "lta_primary": _LTA._replace(arrangement="empty_primary"),
     "lta_smart": _LTA._replace(arrangement="ragged"),
+    "lta_packets": _LTA._replace(arrangement="packets"),
     "lta_average": _LTA._replace(arrangement="averages"),
     "acm": _LTA._replace(keys="acm", arrangement="named_averages"),
     "cube": _LEACH._replace(arrangement="cube"),

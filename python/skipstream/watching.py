@@ -17,6 +17,7 @@ from typing import Any
 from . import _core
 from .config import Config
 from .exposure import ImageResult, Progress, RunOptions, output_paths
+from .inputs import is_packets
 from .layout import read_layout
 from .ledger import Ledger, finished, locked_folder
 from .outputs import config_digest
@@ -69,7 +70,8 @@ def watch(
     output
         Folder for the outputs; it is made. Not `folder` itself.
     patterns
-        Names of files, such as ``"run*.fits"``. Default: the endings of FITS files.
+        Names of files, such as ``"run*.fits"``. Default: the endings of FITS files; ``"*.dat"`` of
+        packets.
     poll
         Look at the folder every so many seconds. Default: wait for events of the file system
         (needs ``watchdog``); on network file systems, which have none, look every 5 s.
@@ -113,7 +115,8 @@ def watch(
         _log.warning("%s is on %s, which has no events: it is looked at every %g s",
                      folder, kind, poll)  # fmt: skip
     events = _Events(folder, poll is None)
-    watcher = _Watch(config, folder, options, tuple(patterns) or _PATTERNS, settle, patience)
+    usual = ("*.dat",) if is_packets(config.input) else _PATTERNS
+    watcher = _Watch(config, folder, options, tuple(patterns) or usual, settle, patience)
     return watcher.run(events, 1.0 if poll is None else poll, jobs, progress)
 
 
@@ -222,7 +225,6 @@ class _Waiting:
     parts: list[Path]
     identity: list[list[int]]
     since: float  # when this identity was first seen
-    is_closed: bool = False
     is_checked: bool = False
     problem: str = ""
 
@@ -252,6 +254,7 @@ class _Watch:
         self.handled: dict[Path, list[list[int]]] = {}
         self.unread: set[Path] = set()  # handled, but for the file system
         self.waiting: dict[Path, _Waiting] = {}
+        self.closed: dict[Path, list[int]] = {}  # files by what they were when they were closed
         self.claimed: dict[Path, Path] = {}  # output to input
         self.is_gone = False
 
@@ -318,6 +321,8 @@ class _Watch:
         now = time.monotonic()
         there = exposures(self.config, sorted(found))
         self.waiting = {path: entry for path, entry in self.waiting.items() if path in there}
+        self.closed |= {path: facts for path, facts in found.items() if path.name in closed}
+        self.closed = {p: facts for p, facts in self.closed.items() if found.get(p) == facts}
         ready = {}
         for path, parts in there.items():
             identity = [found[part] for part in parts]
@@ -332,7 +337,6 @@ class _Watch:
                     seen = {"event": "seen", "path": str(path.absolute())}
                     self.ledger.write(seen, sync=False)
                 entry = self.waiting[path] = _Waiting(parts, identity, now)
-            entry.is_closed = entry.is_closed or all(part.name in closed for part in parts)
             if self.is_ready(path, entry, now - entry.since):
                 ready[path] = entry
         return ready
@@ -341,14 +345,15 @@ class _Watch:
         """Whether a file that has not changed for so long is whole."""
         if quiet >= self.patience:
             return True
-        if not entry.is_closed and quiet < self.settle:
+        is_closed = all(part in self.closed for part in entry.parts)
+        if not is_closed and quiet < self.settle:
             return False
         if not entry.is_checked:
             entry.is_checked = True
             try:
                 entry.problem = self.cut(entry.parts)
             except (_core.Error, OSError) as error:
-                if entry.is_closed:
+                if is_closed:
                     return True  # is refused, with its reason
                 entry.problem = str(error)
             if entry.problem:
@@ -356,10 +361,10 @@ class _Watch:
         return not entry.problem
 
     def cut(self, parts: Sequence[Path]) -> str:
-        """What is missing at the end of a file; empty: nothing."""
-        (path,) = parts
-        with plain_file(path, self.output) as plain:
-            return read_layout(path, self.config.input, plain=[plain]).cut
+        """What is missing at the end of an exposure; empty: nothing."""
+        with contextlib.ExitStack() as stack:
+            plain = [stack.enter_context(plain_file(part, self.output)) for part in parts]
+            return read_layout(parts, self.config.input, plain=plain).cut
 
     def claim(self, path: Path) -> str:
         """Keep the outputs of an input for it alone; returns what stands against it."""
@@ -377,6 +382,8 @@ class _Watch:
         free = {}
         for path, entry in ready.items():
             del self.waiting[path]
+            for part in entry.parts:
+                self.closed.pop(part, None)
             self.handled[path] = entry.identity
             if problem := self.claim(path):
                 yield failed(path, problem, "config", self.output)

@@ -1,7 +1,7 @@
 """Write what a fuzz target starts from into a folder: python tests/fuzz/corpus.py TARGET FOLDER.
 
 Those are the inputs that earlier runs found to reach new code (corpus.zip), and the files of
-tests/malformed.py.
+tests/malformed.py; of packets, a few readouts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import zipfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import numpy as np
 from malformed import cases
+
+from skipstream.arrange import write_packets
 
 HERE = Path(__file__).resolve().parent
 target, folder = sys.argv[1], Path(sys.argv[2])
@@ -20,7 +23,16 @@ with zipfile.ZipFile(HERE / "corpus.zip") as found:
     for name in found.namelist():
         if name.startswith(f"{target}/"):
             (folder / Path(name).name).write_bytes(found.read(name))
-if target != "rice":
+if target == "packets":
+    images = [np.full((5, 12, 4), number * 1000, "i4") for number in range(4)]
+    for words in (1, 6, 13, 100):
+        (path,) = write_packets(images, folder / f"{words}.dat", packet_words=words)
+        data = path.read_bytes()
+        path.write_bytes(bytes([4, 11 + 3 * 16, 6]) + data)
+        packet = 3 + 8 * words
+        lost = data[: 22 * packet] + data[25 * packet :] + data[3 * packet : 5 * packet]
+        path.with_suffix(".lost").write_bytes(bytes([4, 11 + 3 * 16, 40]) + lost)
+elif target != "rice":
     for number, case in enumerate(cases()):
         if len(case.data) < 40_000:
             (folder / str(number)).write_bytes(case.data)

@@ -23,6 +23,12 @@ class FitsError : public Error {
   using Error::Error;
 };
 
+/// Bytes that are not the packets of a board.
+class PacketError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// The operating system refused to read or write.
 class IoError : public Error {
  public:
