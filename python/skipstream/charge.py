@@ -579,8 +579,9 @@ def fit_gain(pixels: ArrayLike) -> tuple[FitResult, FitResult]:
     FitError
         Neither `fit_calibration` nor `fit_dark_current` succeeds.
     """
-    charge = fit_dark_current(pixels)
-    result = fit_calibration(pixels, whole=charge)
+    values = sorted_usable(pixels, None, "fit_gain")
+    charge = fit_dark_current(values)
+    result = fit_calibration(values, whole=charge)
     if result.status != "ok":
         result = charge
     if result.status != "ok":

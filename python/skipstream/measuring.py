@@ -569,7 +569,7 @@ class Taken:
         self._planes: dict[str, dict[str, NDArray[np.float32]]] = {}
         self._masks: dict[str, NDArray[np.uint32]] = {}
         self._units: dict[str, str] = {}
-        self._charge: dict[Any, FitResult] = {}
+        self._charge: dict[Any, tuple[FitResult, FitResult | None]] = {}
         self._gain: _GainFit | None = None
         self._begun: dict[str, Future[Any]] = {}
         self._takes_all = any(MEASURES[m.kind].takes == "quality" for m in measures)
@@ -735,16 +735,18 @@ class Taken:
 
         And that of the peaks, where both were made for the gain of the run.
         """
+        key = (measure.after, measure.region, measure.ignored_bits)
+        if key in self._charge:
+            return self._charge[key]
         pixels, left_out, unit = self.pixels(measure)
         if self._gain is not None and unit == "adu":
             values = pixels[~left_out]
             if np.array_equal(values[np.isfinite(values)], self._gain.pixels):
                 is_of_peaks = self._gain.found is not self._gain.charge
-                return self._gain.charge, self._gain.found if is_of_peaks else None
-        key = (measure.after, measure.region, measure.ignored_bits)
-        if key not in self._charge:
-            self._charge[key] = fit_dark_current(pixels, mask=left_out, unit=unit)
-        return self._charge[key], None
+                self._charge[key] = self._gain.charge, self._gain.found if is_of_peaks else None
+                return self._charge[key]
+        self._charge[key] = fit_dark_current(pixels, mask=left_out, unit=unit), None
+        return self._charge[key]
 
     def _parameters(self, measure: MeasureConfig) -> dict[str, Any]:
         """Those of the config, with the numbers of the header that they name."""

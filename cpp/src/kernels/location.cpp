@@ -19,12 +19,22 @@ Location median_and_mad(std::span<double> values, std::span<double> work) noexce
   return {median, sigma_per_mad * median_of(work.first(values.size()))};
 }
 
-Location mean_and_std(std::span<const double> values) noexcept {
+namespace {
+
+/// Mean of the differences to the first value, summed in the order given.
+double mean_above_first(std::span<const double> values) noexcept {
   const double shift = values[0];
   double sum = 0;
   for (const double value : values) sum += value - shift;
+  return sum / static_cast<double>(values.size());
+}
+
+}  // namespace
+
+Location mean_and_std(std::span<const double> values) noexcept {
+  const double shift = values[0];
   const auto n = static_cast<double>(values.size());
-  const double mean = sum / n;
+  const double mean = mean_above_first(values);
   double squares = 0;
   for (const double value : values) {
     const double d = value - shift - mean;
@@ -156,11 +166,23 @@ Location lowest_peak_of_sorted(std::span<const double> values, std::span<double>
                                std::span<double> smooth) noexcept {
   const std::size_t n = values.size();
   const std::size_t tenth = std::max<std::size_t>(1, std::min(n - 1, n / 10));
+  double band = values[tenth] - values[0];
   std::size_t densest = 0;
-  for (std::size_t i = 0; i + tenth < n; ++i) {
-    if (values[i + tenth] - values[i] < values[densest + tenth] - values[densest]) densest = i;
+  for (std::size_t begin = 0; begin + tenth < n;) {
+    // The least of a block without a branch; only a block that holds a new one is looked at.
+    const std::size_t end = std::min(begin + 1024, n - tenth);
+    double least = band;
+    for (std::size_t i = begin; i < end; ++i) {
+      const double width = values[i + tenth] - values[i];
+      least = width < least ? width : least;
+    }
+    for (std::size_t i = begin; least < band && i < end; ++i) {
+      if (!(values[i + tenth] - values[i] < band)) continue;
+      band = values[i + tenth] - values[i];
+      densest = i;
+    }
+    begin = end;
   }
-  const double band = values[densest + tenth] - values[densest];
   if (!(band > 0)) return {values[densest], 0.0};
 
   // Only the lowest peak is sought: what lies too far above it is left out.
@@ -223,7 +245,7 @@ Location lowest_peak_of_sorted(std::span<const double> values, std::span<double>
     const auto last = std::upper_bound(first, values.end(), peak.value + 1.2 * peak.sigma);
     if (first == last) break;
     const std::span<const double> core(first, last);
-    const double centre = mean_and_std(core).value;
+    const double centre = core[0] + mean_above_first(core);
     const bool stays = centre == peak.value;
     peak.value = centre;
     if (stays) break;

@@ -39,9 +39,11 @@ std::int64_t sort(std::span<const Value> values, std::span<const std::uint8_t> l
   };
   std::fill_n(counts.begin(), n_passes * n_digits, std::uint64_t{0});
   std::size_t n = 0;
+  bool in_order = true;
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (!std::isfinite(values[i]) || (!left_out.empty() && left_out[i] != 0)) continue;
     const Key key = key_of<Key>(values[i]);
+    in_order = in_order && (n == 0 || scratch[n - 1] <= key);
     scratch[n++] = key;
     for (int pass = 0; pass < n_passes; ++pass) {
       ++counts[static_cast<std::size_t>(pass) * n_digits + digit(key, pass)];
@@ -49,9 +51,9 @@ std::int64_t sort(std::span<const Value> values, std::span<const std::uint8_t> l
   }
   Key* from = scratch.data();
   Key* to = from + values.size();
-  for (int pass = 0; pass < n_passes; ++pass) {
+  for (int pass = 0; pass < n_passes && !in_order; ++pass) {
     auto* places = counts.data() + static_cast<std::size_t>(pass) * n_digits;
-    if (n == 0 || places[digit(from[0], pass)] == n) continue;  // all have the same digit
+    if (places[digit(from[0], pass)] == n) continue;  // all have the same digit
     std::uint64_t place = 0;
     for (std::size_t d = 0; d < n_digits; ++d) place += std::exchange(places[d], place);
     for (std::size_t i = 0; i < n; ++i) to[places[digit(from[i], pass)]++] = from[i];

@@ -1608,8 +1608,9 @@ void CompressSkips::reduce(const std::byte* samples, std::int64_t n_pixels, doub
   } else {
     reduce_as<Integers<std::int64_t>>(samples, n_pixels, planes, mask, scratch);
   }
-  if (n_skips_ > 1 && !(growing_means_.empty() && lone_samples_.empty())) {
-    reduce_parts(samples, n_pixels, planes, scratch);
+  if (n_skips_ > 1) {
+    if (!growing_means_.empty()) reduce_parts(samples, n_pixels, planes, scratch);
+    take_samples(samples, n_pixels, planes);
   }
   if (has_foreign_) reduce_foreign(samples, n_pixels, planes);
 }
@@ -1675,7 +1676,7 @@ void CompressSkips::reduce_without(std::span<const SampleRange> lost, std::byte*
   make_missing(planes, 0, mask);  // every number occurs: nothing can stand for a missing one
 }
 
-/// Means of the first n samples, all n from one running sum, and samples alone. Sums of integers
+/// Means of the first n samples, all n from one running sum. Sums of integers
 /// of up to 32 bits are exact; wider ones are rounded to 53 bits first.
 void CompressSkips::reduce_parts(const std::byte* samples, std::int64_t n_pixels,
                                  double* const* planes, std::byte* scratch) const {
@@ -1684,8 +1685,7 @@ void CompressSkips::reduce_parts(const std::byte* samples, std::int64_t n_pixels
   SampleFormat keys = format_;
   keys.scale = 1.0;
   keys.zero = 0.0;
-  const std::int64_t n_needed =
-      growing_means_.empty() ? 0 : statistics_[growing_means_.back()].number;
+  const std::int64_t n_needed = statistics_[growing_means_.back()].number;
   for (std::int64_t i = 0; i < n_pixels; ++i) {
     const std::byte* pixel = samples + i * n_skips_ * format_.n_bytes;
     kernels::decode_samples(pixel + begin_skip_ * format_.n_bytes, n_needed, keys, values);
@@ -1714,10 +1714,25 @@ void CompressSkips::reduce_parts(const std::byte* samples, std::int64_t n_pixels
       for (const double part : counts) count += part;
       planes[s][i] = count > 0 ? format_.scale * (sum / count) + format_.zero : nan;
     }
-    for (const std::size_t s : lone_samples_) {
-      const std::int64_t number = statistics_[s].number;
-      const std::int64_t at = number < 0 ? number + n_skips_ : number;
-      kernels::decode_samples(pixel + at * format_.n_bytes, 1, format_, planes[s] + i);
+  }
+}
+
+/// One sample of each pixel: gathered first, then decoded together.
+void CompressSkips::take_samples(const std::byte* samples, std::int64_t n_pixels,
+                                 double* const* planes) const {
+  constexpr std::int64_t n_together = 64;
+  std::array<std::byte, n_together * sizeof(std::int64_t)> gathered;
+  const auto n_bytes = static_cast<std::size_t>(format_.n_bytes);
+  for (const std::size_t s : lone_samples_) {
+    const std::int64_t number = statistics_[s].number;
+    const std::int64_t at = number < 0 ? number + n_skips_ : number;
+    for (std::int64_t i = 0; i < n_pixels; i += n_together) {
+      const std::int64_t n = std::min(n_together, n_pixels - i);
+      for (std::int64_t k = 0; k < n; ++k) {
+        std::memcpy(gathered.data() + static_cast<std::size_t>(k) * n_bytes,
+                    samples + ((i + k) * n_skips_ + at) * format_.n_bytes, n_bytes);
+      }
+      kernels::decode_samples(gathered.data(), n, format_, planes[s] + i);
     }
   }
 }

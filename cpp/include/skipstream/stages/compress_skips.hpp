@@ -150,6 +150,7 @@ class CompressSkips {
   void make_missing(double* const* planes, std::int64_t at, std::uint32_t* mask) const;
   void reduce_parts(const std::byte* samples, std::int64_t n_pixels, double* const* planes,
                     std::byte* scratch) const;
+  void take_samples(const std::byte* samples, std::int64_t n_pixels, double* const* planes) const;
   void reduce_foreign(const std::byte* samples, std::int64_t n_pixels, double* const* planes) const;
 
   Config config_;
