@@ -206,3 +206,17 @@ def test_goodness_is_the_chi_square_distribution() -> None:
                 float(special.chdtrc(n_dof, chi2)), rel=1e-10, abs=1e-300
             )
     assert np.isnan(goodness(1.0, 0))
+
+
+def test_a_distribution_that_is_no_poisson_of_electrons_has_no_fit() -> None:
+    random = np.random.default_rng(1)
+    charge = random.poisson(3, 200_000) + random.normal(0, 0.3, 200_000)
+    empty = np.arange(len(charge)) % 5 == 0
+    charge[empty] = random.normal(0, 0.3, empty.sum())
+    result = sk.fit_dark_current(5 * charge)
+    assert result.status == "failed"
+    assert "differ from the best fit by" in result.reason
+    assert np.isnan(result["gain"])
+    result = sk.fit_dark_current(np.where(empty, 5 * random.poisson(1, len(empty)), 0)
+                                 + random.normal(0, 1.0, len(empty)))  # fmt: skip
+    assert result.status == "failed" or any("differ from the fit" in note for note in result.notes)
