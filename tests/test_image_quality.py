@@ -180,3 +180,14 @@ def test_quality_draws_the_entropies() -> None:
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), q.entropies)
     assert len(axes.lines) == 2
     assert len(sk.quality_of(np.full((3, 3, 1), 5)).plot().lines) == 1
+
+
+def test_pedestals_that_drift_from_row_to_row_do_not_hide_single_electrons() -> None:
+    random = np.random.default_rng(7)
+    charge = 5 * (random.poisson(0.2, (200, 300)) + random.normal(0, 0.15, (200, 300)))
+    still = sk.quality(charge)
+    drift = sk.quality(charge + random.normal(1000, 20, (200, 1)))
+    for name, truth in (("aduConversion", 5.0), ("darkCurrent", 0.2), ("skNoise", 0.75)):
+        assert abs(still[name] - truth) < 4 * still.errors[name]
+        # The place of each row's peak adds 1.25 / sqrt(250) = 8 % of the noise in squares.
+        assert abs(drift[name] - truth) < 4 * drift.errors[name] + 0.01 * truth

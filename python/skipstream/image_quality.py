@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from .charge import fit_dark_current, sorted_usable
-from .fitting import Floats, check_mask, linear_fit
+from .fitting import Floats, check_mask, linear_fit, median_and_sigma, medians_and_sigmas
 from .pipeline import compress_skips
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _N_PIXELS = 10_000
 _N_BLOCKS = 1_000
 _N_SIGMA_TAIL = 4.0
 _UNKNOWN = -1.0
+_N_COLS_OF_DRIFT = 200  # that settle the median of a row to a tenth of its noise
 #: Names of the numbers, and units of those that have one.
 NAMES = ("aveImgS", "dSdskip", "imgNoise", "skNoise", "darkCurrent", "aduConversion", "pixVar",
          "clustVar", "tailRatio")  # fmt: skip
@@ -176,6 +177,28 @@ def _variance_of_blocks(
     return float(np.median(variances)) if len(variances) else _UNKNOWN
 
 
+def _rows_drift(image: NDArray[Any], left_out: NDArray[np.bool_]) -> bool:
+    """Whether the medians of rows differ by more than a tenth of their noise, and not by chance."""
+    step = max(1, image.shape[1] // _N_COLS_OF_DRIFT)
+    lines = np.where(left_out[:, ::step], np.nan, image[:, ::step].astype(np.float64))
+    centres, widths = medians_and_sigmas(lines)
+    known = np.isfinite(centres)
+    if np.count_nonzero(known) < 3:
+        return False
+    of_rows, width = median_and_sigma(centres[known])[1], float(np.median(widths[known]))
+    by_chance = 1.2533 * width / math.sqrt(lines.shape[1])  # of the median of a Gaussian
+    return of_rows > max(2 * by_chance, 0.1 * width) and width > 0
+
+
+def _around_lowest_peaks(image: NDArray[Any], left_out: NDArray[np.bool_]) -> Floats:
+    """The image less the place of the empty pixels of each row; a row without a place is NaN."""
+    pixels = np.where(left_out, np.nan, image.astype(np.float64))
+    for row in pixels:
+        there = row[np.isfinite(row)]
+        row -= _core.lowest_peak(there)[0] if len(there) > 1 else math.nan
+    return pixels
+
+
 def quality(
     mean: ArrayLike,
     *,
@@ -223,8 +246,9 @@ def quality(
 
     Notes
     -----
-    After damicm-image-preproc, but for three things: the distribution of the charge is fitted by
-    `fit_dark_current`, which needs no starting values; a number that could not be had is -1 and
+    After damicm-image-preproc, but for four things: the distribution of the charge is fitted by
+    `fit_dark_current`, which needs no starting values; where the pedestals of rows drift, it is
+    that of the pixels around the lowest peak of their row; a number that could not be had is -1 and
     never that of a failed fit; the tail is that of the side where no charge is, against the fitted
     distribution.
     """
@@ -257,6 +281,8 @@ def quality(
             found["imgNoise"] = float(widths.mean())
         if len(widths) > 1:
             errors["imgNoise"] = float(widths.std(ddof=1) / math.sqrt(len(widths)))
+    if _rows_drift(np.asarray(mean), bits):
+        pixels = sorted_usable(_around_lowest_peaks(np.asarray(mean), bits), bits, "quality")
     fit = fit_dark_current(pixels)
     if fit.status == "ok":
         of_fit = {"skNoise": "noise", "darkCurrent": "dark_current", "aduConversion": "gain"}
