@@ -30,6 +30,7 @@ _OUTPUT_FORMATS = {
 
 _OF_MEASURES = ("measures", "patterns")
 _TABLES = ("clusters", "cluster_pixels", *_OF_MEASURES)
+_COLUMNS = ("skipstream", "waders", "hitsumm")
 _MAX_BYTES = 1 << 24
 _MAX_DEPTH = 16
 _MAX_NAME_BYTES = 255  # of most file systems
@@ -53,6 +54,9 @@ class OutputConfig:
         Names of the planes, or None for all.
     dtype
         ``"float32"`` or ``"float64"``.
+    columns
+        Names, units and conventions of a table of clusters: ``"skipstream"``, ``"waders"`` or
+        ``"hitsumm"``.
     """
 
     after: str
@@ -60,6 +64,7 @@ class OutputConfig:
     table: str | None = None
     planes: list[str] | None = None
     dtype: str = "float32"
+    columns: str = "skipstream"
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,7 @@ def _read_outputs(
     tables: Any,
     stages: Sequence[Mapping[str, Any]],
     measures: Sequence[MeasureConfig],
+    is_charge: bool,
     lines: _Lines,
     problems: list[str],
 ) -> tuple[OutputConfig, ...]:
@@ -186,6 +192,13 @@ def _read_outputs(
             complain("table", f".table: {_shown(name)} is not one of {', '.join(_TABLES)}")
         if name == "measures" and not measures:
             complain("path", ": there is no [[measure]]")
+        columns = table.get("columns", "skipstream")
+        if isinstance(columns, str) and columns not in _COLUMNS:
+            complain("columns", f".columns: {_shown(columns)} is not one of {', '.join(_COLUMNS)}")
+        elif columns != "skipstream" and isinstance(columns, str):
+            wrong = _columns_need(name, path, stages, is_charge)
+            if wrong:
+                complain("columns", f'.columns: "{columns}" {wrong}')
         if name == "patterns" and not any(m.kind == "find_patterns" for m in measures):
             complain("path", ': there is no [[measure]] of the kind "find_patterns"')
         if name in _OF_MEASURES and after is not None:
@@ -222,6 +235,21 @@ def _read_outputs(
                 f"{_shown(path)} is written by output[{paths.index(path)}] already"
             )
     return tuple(outputs)
+
+
+def _columns_need(
+    name: str | None, path: Any, stages: Sequence[Mapping[str, Any]], is_charge: bool
+) -> str:
+    """What is wrong with the names of another program for a table; empty: nothing."""
+    if name not in (None, "clusters") or (name is None and "clusters" not in Path(str(path)).stem):
+        return "is for tables of clusters"
+    stages = [stage for stage in stages if isinstance(stage, Mapping)]
+    finder = next((stage for stage in stages if stage.get("kind") == "find_clusters"), None)
+    if finder is None or finder.get("keep_pixels") is not True:
+        return "needs the pixels of clusters; set keep_pixels = true of find_clusters"
+    if not is_charge and not any(stage.get("kind") == "calibrate" for stage in stages):
+        return "needs electrons; put the stage calibrate before find_clusters"
+    return ""
 
 
 def _default_outputs(
@@ -408,7 +436,9 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
             for problem in _core.check_stages(stages, foreign)
         ]
     measures = _read_measures(tables.get("measure", []), stages, lines, problems)
-    outputs = _read_outputs(tables.get("output", []), stages, measures, lines, problems)
+    outputs = _read_outputs(
+        tables.get("output", []), stages, measures, input_config.unit == "electron", lines, problems
+    )
     if problems:
         raise _core.ConfigError("\n".join(problems))
     filled = tuple(_core.fill_stages(stages, foreign))

@@ -11,7 +11,7 @@ import re
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,11 +28,12 @@ from .outputs import PlaneFile, Source, config_digest, provenance
 from .pipeline import reducers_of
 from .reading import Samples, open_samples
 from .reference import sample_stages
-from .table_files import load_writer, write_table
+from .table_files import load_writer, write_table, write_trees
 from .tables import Table
 
 if TYPE_CHECKING:
     from .measuring import Taken
+    from .peer_columns import PeerPlanes
 
 __all__ = [
     "Exposure",
@@ -238,10 +239,15 @@ class ImageRun:
         if taken is not None:
             for stage, name in measured.items():
                 planned += taken.n_bytes(name, pipeline.planes_after(stage))
+        self._peers = exposure._peer_planes(image)
+        if self._peers is not None:
+            planned += self._peers.n_bytes
         exposure._check_memory(planned, left)
         if taken is not None:
             for stage, name in measured.items():
                 taken.keep_planes(pipeline, stage, name)
+        if self._peers is not None:
+            self._peers.keep(pipeline)
         self._names: list[str] = []
         if shown is not None:
             planes = pipeline.planes_after(shown)
@@ -316,6 +322,8 @@ class ImageRun:
             file.finish_image(hdus, findings)
         exposure._measured += [(image.amplifier, name, result) for name, result in measures.items()]
         tables = {t["name"]: exposure._take_table(pipeline, t, image) for t in pipeline.tables()}
+        if self._peers is not None:
+            exposure._take_peers(self._peers, image, tables, findings, measures)
         seconds = time.perf_counter() - self._begin
         return ImageResult(
             path=exposure.path,
@@ -384,16 +392,21 @@ class Exposure:
         self._datasums: list[int | None] = []
         self._measured: list[tuple[str, str, Any]] = []
         self._tables: dict[str, list[Table]] = {}
+        self._words: dict[str, str] = {}  # of the primary header
+        columns = (output.columns for output in config.outputs if self.folder is not None)
+        self._peers: dict[str, list[Any]] = {c: [] for c in columns if c != "skipstream"}
         self._done: dict[str, tuple[int, int]] = {}  # bytes and rows of each amplifier
         self._taken: dict[str, Taken] = {}
         self._n_images = 0
 
     def begin(self, layout: FileLayout) -> None:
         """Make the outputs under temporary names."""
+        first = layout.others[0][0] if layout.others else layout.images[0].hdu
+        self._words = {keyword: text for keyword, text, _ in first.cards}
         source = Source(self.config, self.path.name)
         for output, target in self.targets:
             if output.table is not None:
-                load_writer(target)
+                load_writer(target, output.columns)
             else:
                 number = self.config.stage_number(output.after)
                 self.files.append((number, PlaneFile(target, output, source, layout)))
@@ -429,7 +442,7 @@ class Exposure:
         source = Source(self.config, self.path.name, n_bytes, checksum)
         for output, target in self.targets:
             if output.table is not None:
-                self._write_table(output.table, target, source)
+                self._write_table(output, target, source)
         while self.files:
             self.files[0][1].close(source)
             self.files.pop(0)
@@ -532,7 +545,42 @@ class Exposure:
         self._tables.setdefault(info["name"], []).append(taken)
         return taken
 
-    def _write_table(self, name: str, target: Path, source: Source) -> None:
+    def _peer_planes(self, image: ImageLayout) -> PeerPlanes | None:
+        """What tables under the names of other programs need of an image."""
+        if not self._peers:
+            return None
+        from .peer_columns import PeerPlanes
+
+        return PeerPlanes(self.config, self._peers, image)
+
+    def _take_peers(
+        self,
+        kept: PeerPlanes,
+        image: ImageLayout,
+        tables: Mapping[str, Table],
+        findings: Sequence[Mapping[str, Any]],
+        measures: Mapping[str, Any],
+    ) -> None:
+        """Make the rows of an image under the names of other programs."""
+        from .peer_columns import PEERS, image_facts
+
+        words = {**self._words, **{keyword: text for keyword, text, _ in image.hdu.cards}}
+        facts = image_facts(
+            self.config, stem_of(self.path), words, image, tables, kept, findings, measures
+        )
+        for columns, made in self._peers.items():
+            made.append(PEERS[columns].image(facts))
+
+    def _write_table(self, output: OutputConfig, target: Path, source: Source) -> None:
+        name = output.table
+        assert name is not None
+        if output.columns != "skipstream":
+            from .peer_columns import PEERS
+
+            trees = PEERS[output.columns].trees(self._peers[output.columns])
+            header = [*card("EXTNAME", trees[0].name.upper(), "what the rows are")]
+            write_trees(target, trees, [*header, *provenance(source)])
+            return
         header = [*card("EXTNAME", name.upper(), "what the rows are")]
         if name == "measures":
             from .measuring import COLUMNS, measure_table
@@ -545,7 +593,7 @@ class Exposure:
         else:
             table = self._whole_table(name)
             header += card("COORDS", "0-based", "x: column, y: row of the image")
-        write_table(target, table.to_numpy(), table.columns, [*header, *provenance(source)])
+        write_table(target, table, [*header, *provenance(source)])
 
     def _whole_table(self, name: str) -> Table:
         """A table of the core, of all images."""

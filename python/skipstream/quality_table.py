@@ -27,6 +27,7 @@ from .measuring import MeasureConfig
 from .outputs import whole_file
 from .running import run
 from .table_files import load_writer, write_table
+from .tables import Table
 from .workers import Died, run_jobs
 
 __all__ = [
@@ -385,7 +386,7 @@ def _write_columns(path: Path, rows: Sequence[QualityRow]) -> None:
         *card("EXTNAME", "QUALITY", "what the rows are"),
         *card("SKIPSTRV", _core.__version__, "version of skipstream"),
     ]
-    write_table(path, _array(rows), COLUMNS, header)
+    write_table(path, Table(_array(rows), COLUMNS), header)
 
 
 def _read(path: Path) -> list[QualityRow]:
@@ -412,9 +413,9 @@ def _read(path: Path) -> list[QualityRow]:
         with path.open("rb") as root, uproot.open(root) as trees:
             lines = trees["quality"].arrays().tolist()
     else:
-        from astropy.table import Table
+        from astropy.table import Table as AstropyTable
 
-        table = Table.read(path, format="ascii.ecsv")
+        table = AstropyTable.read(path, format="ascii.ecsv")
         lines = [dict(zip(table.colnames, row, strict=True)) for row in table]
     rows = []
     for line in lines:

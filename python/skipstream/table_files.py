@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +14,26 @@ from numpy.typing import NDArray
 
 from .cards import BLOCK, card, long_strings, n_blocks, with_checksum, word_sum
 from .outputs import PRIMARY, whole_file
-from .tables import Table, needed
+from .tables import Table, Tree, needed
 
-__all__ = ["load_writer", "write_table"]
+__all__ = ["load_writer", "write_table", "write_trees"]
 
 
-def write_table(
-    path: Path,
-    table: NDArray[np.void],
-    columns: Sequence[Mapping[str, str]],
-    header: Sequence[str],
-) -> None:
-    """Write a table in the format of the file's ending: .fits, .csv, .ecsv, .parquet, .root.
+def write_table(path: Path, table: Table, header: Sequence[str]) -> None:
+    """Write a table in the format of the file's ending; `header` are FITS cards.
 
-    `columns` gives name, unit and doc of each column of `table`; `header` FITS cards.
+    EXTNAME among them names the HDU, or the tree.
     """
+    write_trees(path, [Tree(_values(header)["EXTNAME"].lower(), table)], header)
+
+
+def write_trees(path: Path, trees: Sequence[Tree], header: Sequence[str]) -> None:
+    """Write trees to a .root file; of other formats the first, to .parquet with its lists."""
     with whole_file(path) as temporary:
-        _WRITERS[path.suffix](temporary, table, columns, header)
+        _WRITERS[path.suffix](temporary, trees, header)
 
 
-def load_writer(path: Path) -> None:
+def load_writer(path: Path, columns: str = "skipstream") -> None:
     """Import what a table of this name is written with: before its rows need the memory.
 
     Raises
@@ -41,6 +41,9 @@ def load_writer(path: Path) -> None:
     ConfigError
         It is not installed.
     """
+    if columns != "skipstream":
+        for module in ("scipy.ndimage", "scipy.spatial"):
+            needed(module, f'output: columns = "{columns}"', "fits")
     if path.suffix in (".ecsv", ".parquet", ".root"):
         import astropy.table  # noqa: F401
     if path.suffix == ".parquet":
@@ -52,12 +55,8 @@ def load_writer(path: Path) -> None:
 _FORMATS = {"i8": "K", "f8": "D", "i4": "J", "f4": "E", "i2": "I", "u1": "B", "b1": "L"}
 
 
-def _write_fits(
-    path: Path,
-    table: NDArray[np.void],
-    columns: Sequence[Mapping[str, str]],
-    header_cards: Sequence[str],
-) -> None:
+def _write_fits(path: Path, trees: Sequence[Tree], header_cards: Sequence[str]) -> None:
+    table, columns = trees[0].table.to_numpy(), trees[0].table.columns
     kinds: list[tuple[str, str]] = []
     cards: list[str] = []
     for number, column in enumerate(columns, 1):
@@ -119,12 +118,8 @@ def _values(cards: Sequence[str]) -> dict[str, Any]:
     return dict(Header.fromstring("".join(cards)))
 
 
-def _write_csv(
-    path: Path,
-    table: NDArray[np.void],
-    columns: Sequence[Mapping[str, str]],
-    header: Sequence[str],
-) -> None:
+def _write_csv(path: Path, trees: Sequence[Tree], header: Sequence[str]) -> None:
+    table = trees[0].table.to_numpy()
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(table.dtype.names or ())
@@ -137,62 +132,80 @@ def _write_csv(
             writer.writerow(cells)
 
 
-def _write_ecsv(
-    path: Path,
-    table: NDArray[np.void],
-    columns: Sequence[Mapping[str, str]],
-    header: Sequence[str],
-) -> None:
+def _write_ecsv(path: Path, trees: Sequence[Tree], header: Sequence[str]) -> None:
     from astropy.table import Table as AstropyTable
 
-    written = Table(table, columns).fill(AstropyTable())
+    written = trees[0].table.fill(AstropyTable())
     written.meta.update(_values(header))
     written.write(str(path), format="ascii.ecsv")
 
 
-def _write_parquet(
-    path: Path,
-    table: NDArray[np.void],
-    columns: Sequence[Mapping[str, str]],
-    header: Sequence[str],
-) -> None:
+def _write_parquet(path: Path, trees: Sequence[Tree], header: Sequence[str]) -> None:
     metadata = {keyword: str(value) for keyword, value in _values(header).items()}
     pq = needed("pyarrow.parquet", "output: .parquet", "parquet")
-    pq.write_table(Table(table, columns).to_arrow(metadata), path)
+    pa = needed("pyarrow", "output: .parquet", "parquet")
+    written = trees[0].table.to_arrow(metadata)
+    for lengths, lists in trees[0].lists.values():
+        offsets = pa.array(_offsets(lengths))
+        for name, values in lists.items():
+            written = written.append_column(name, pa.LargeListArray.from_arrays(offsets, values))
+    pq.write_table(written, path)
 
 
-_ROOT_ROWS = 1 << 16  # of a basket
+def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
-def _write_root(
-    path: Path,
-    table: NDArray[np.void],
-    columns: Sequence[Mapping[str, str]],
-    header: Sequence[str],
-) -> None:
-    """A flat TTree with the name of the rows, and two texts: what the columns mean, the header."""
+_ROOT_ENTRIES = 1 << 16  # of a basket
+
+
+def _write_root(path: Path, trees: Sequence[Tree], header: Sequence[str]) -> None:
+    """Flat TTrees, and two texts: the header, and what the columns mean (of the first tree)."""
     uproot = needed("uproot", "output: .root", "root")
-    values = _values(header)
-    texts = [name for name in table.dtype.names or () if table.dtype[name].kind == "U"]
     with path.open("x+b") as file, uproot.recreate(file) as root:
-        branches = {
-            name: "string" if name in texts else table.dtype[name]
-            for name in table.dtype.names or ()
-        }
-        tree = root.mktree(values["EXTNAME"].lower(), branches)
-        ak = needed("awkward", "output: .root", "root")
-        for begin in range(0, len(table), _ROOT_ROWS):
-            part = table[begin : begin + _ROOT_ROWS]
-            tree.extend(
-                {
-                    name: ak.from_numpy(np.ascontiguousarray(part[name]))
-                    if name in texts
-                    else np.ascontiguousarray(part[name])
-                    for name in branches
-                }
-            )
-        root["columns"] = json.dumps(list(columns))
-        root["header"] = json.dumps(values)
+        for tree in trees:
+            _write_tree(root, tree)
+        root["columns"] = json.dumps(list(trees[0].table.columns))
+        root["header"] = json.dumps(_values(header))
+
+
+def _write_tree(root: Any, tree: Tree) -> None:
+    ak = needed("awkward", "output: .root", "root")
+    rows = tree.table.to_numpy()
+    names = rows.dtype.names or ()
+    branches: dict[str, Any] = {}  # name to its type
+    scalars: dict[str, NDArray[Any]] = {}
+    lists: dict[str, tuple[str, NDArray[np.int64], NDArray[Any]]] = {}
+    begins = np.arange(len(rows) + 1)
+    if tree.entries is None:
+        scalars = {name: rows[name] for name in names if name not in tree.lists}
+    else:
+        counter, lengths, heads = tree.entries
+        begins = _offsets(lengths)
+        scalars = dict(heads)
+        lists = {name: (counter, begins, rows[name]) for name in names if name not in heads}
+    for counter, (lengths, columns) in tree.lists.items():
+        offsets = _offsets(lengths)[begins]
+        lists |= {name: (counter, offsets, values) for name, values in columns.items()}
+    for name, values in scalars.items():
+        branches[name] = "string" if values.dtype.kind == "U" else values.dtype
+    for name, (_, _, values) in lists.items():
+        branches[name] = f"var * {values.dtype.name}"
+    written = root.mktree(tree.name, branches, counter_name=lambda name: lists[name][0])
+
+    def part(values: NDArray[Any], begin: int, end: int) -> Any:
+        some = np.ascontiguousarray(values[begin:end])
+        return ak.from_numpy(some) if some.dtype.kind == "U" else some
+
+    for begin in range(0, len(begins) - 1, _ROOT_ENTRIES):
+        end = min(begin + _ROOT_ENTRIES, len(begins) - 1)
+        data = {name: part(values, begin, end) for name, values in scalars.items()}
+        for name, (_, offsets, values) in lists.items():
+            inner = part(values, offsets[begin], offsets[end])
+            index = ak.index.Index64(offsets[begin : end + 1] - offsets[begin])
+            content = ak.contents.NumpyArray(inner)
+            data[name] = ak.Array(ak.contents.ListOffsetArray(index, content))
+        written.extend(data)
 
 
 _WRITERS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow
     from astropy.table import QTable
 
-__all__ = ["Table", "needed"]
+__all__ = ["Table", "Tree", "needed"]
 
 
 def needed(module: str, what: str, extra: str) -> Any:
@@ -166,3 +167,28 @@ class Table(np.ndarray[Any, np.dtype[np.void]]):
 
     def _columns(self) -> dict[str, NDArray[Any]]:
         return {name: np.ascontiguousarray(self[name]) for name in self.dtype.names or ()}
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A table with lists in its rows, as ROOT files hold it.
+
+    Attributes
+    ----------
+    name
+        Of the tree.
+    table
+        ``(n,)``.
+    lists
+        Name of the counter of lists to ``(n,)`` lengths and the lists, one after another, by name.
+    entries
+        Where an entry of the tree is several rows: name of their counter, rows of each entry, and
+        columns that are one number for an entry.
+    """
+
+    name: str
+    table: Table
+    lists: Mapping[str, tuple[NDArray[np.int64], Mapping[str, NDArray[Any]]]] = field(
+        default_factory=dict
+    )
+    entries: tuple[str, NDArray[np.int64], Mapping[str, NDArray[Any]]] | None = None
