@@ -53,19 +53,19 @@ class Folder:
         return self.root / "ready" / name
 
     @contextlib.contextmanager
-    def watched(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+    def watched(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
         command = [sys.executable, "-m", "skipstream", "watch", "in", "--config", "cfg.toml"]
         n_begun = self.n_events("begin_run")
-        process = subprocess.Popen(
-            [*command, "-o", "out", "--settle", "0.2", *words],
-            cwd=self.root, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        with (self.root / "said").open("w") as said:
+            process = subprocess.Popen(
+                [*command, "-o", "out", "--settle", "0.2", *words], cwd=self.root, stderr=said
+            )
         try:
             until(lambda: process.poll() is not None or self.n_events("begin_run") > n_begun)
             yield process
         finally:
             process.kill()
-            process.communicate()
+            process.wait()
 
     def entries(self) -> list[dict[str, Any]]:
         journal = self.output / "run.jsonl"
@@ -73,6 +73,10 @@ class Folder:
             return []
         lines = journal.read_text().splitlines()
         return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def said(self) -> str:
+        """What the last watch has said."""
+        return (self.root / "said").read_text()
 
     def n_events(self, event: str) -> int:
         return sum(entry["event"] == event for entry in self.entries())
@@ -103,11 +107,9 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> str:
+def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
     process.send_signal(number)
-    _, said = process.communicate(timeout=DEADLINE)
-    assert process.returncode == 0, said
-    return said
+    assert process.wait(DEADLINE) == 0
 
 
 @pytest.fixture
@@ -135,9 +137,10 @@ def test_files_that_are_there_and_files_that_come_are_done_once(
                 file.write(whole[begin : begin + len(whole) // 10])
                 file.flush()
                 time.sleep(0.05)
-        until(lambda: len(folder.outcomes()) == 4)
+        until(lambda: folder.said().count("done: ") == 4)
         time.sleep(0.5)
-        said = stop(process)
+        stop(process)
+    said = folder.said()
     assert set(folder.outcomes().values()) == {1}
     assert not folder.outcomes("failed")
     for name in folder.names:
@@ -170,12 +173,14 @@ def test_a_file_that_is_not_whole_is_waited_for(folder: Folder) -> None:
     with folder.watched() as process:
         shutil.copy(folder.ready(folder.names[1]), folder.inbox)
         until(lambda: folder.outcomes()[folder.names[1]] == 1)
+        until(lambda: f"waiting for {name}: " in folder.said())
         time.sleep(0.5)
         assert not folder.outcomes()[name]
         with (folder.inbox / name).open("ab") as file:
             file.write(whole[len(whole) // 2 :])
         until(lambda: folder.outcomes()[name] == 1)
-        said = stop(process)
+        stop(process)
+    said = folder.said()
     assert f"waiting for {name}: " in said
     assert "the data should have 24000 bytes" in said
     folder.check_outputs(folder.names[:2])
@@ -186,8 +191,9 @@ def test_a_file_that_stays_incomplete_is_processed_as_it_is(folder: Folder) -> N
     whole = folder.ready(name).read_bytes()
     (folder.inbox / name).write_bytes(whole[: len(whole) // 2])
     with folder.watched("--patience", "1") as process:
-        until(lambda: folder.outcomes("partial")[name] == 1)
-        assert "partial: " in stop(process)
+        until(lambda: "partial: " in folder.said())
+        stop(process)
+    assert folder.outcomes("partial")[name] == 1
     assert (folder.output / "run0_planes.fits").exists()
 
 
@@ -198,8 +204,10 @@ def test_what_is_no_image_is_refused_and_the_rest_goes_on(folder: Folder) -> Non
         until(lambda: folder.outcomes()[name] == 1)
         (folder.inbox / "bad.fits").write_text("nothing")
         (folder.inbox / f"{name}.gz").write_bytes(gzip.compress(folder.ready(name).read_bytes()))
-        until(lambda: len(folder.outcomes("failed")) == 2)
-        said = stop(process)
+        until(lambda: folder.said().count("failed: ") == 2)
+        stop(process)
+    assert len(folder.outcomes("failed")) == 2
+    said = folder.said()
     assert "bad.fits: not a FITS file" in said
     assert f"{name}.gz: would write out/run0_planes.fits, as " in said
     folder.check_outputs([name])
@@ -221,7 +229,8 @@ def test_a_folder_that_goes_and_comes_back_is_watched_again(folder: Folder) -> N
         folder.inbox.mkdir()
         shutil.copy(folder.ready(third), folder.inbox)
         until(lambda: folder.outcomes()[third] == 1)
-        said = stop(process)
+        stop(process)
+    said = folder.said()
     assert set(folder.outcomes().values()) == {1}
     assert "in: No such file or directory; waiting for it" in said
     assert "in is there again" in said

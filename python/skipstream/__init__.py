@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     )
     from .running import run
     from .selection import CutFlow, select_clusters
+    from .serving import RowSender, serve
     from .simulate import Truth
     from .skips import charge_loss, noise_vs_skips
     from .spectrum import NoiseSpectrum, Spectrum, noise_spectrum
@@ -82,6 +83,7 @@ __all__ = [
     "Pipeline",
     "PipelineOutput",
     "Quality",
+    "RowSender",
     "SampleCounts",
     "SlowStatisticWarning",
     "Spectrum",
@@ -120,6 +122,7 @@ __all__ = [
     "read_mask",
     "run",
     "select_clusters",
+    "serve",
     "subtract_correlated_noise",
     "watch",
     "write_calibration",
@@ -165,6 +168,7 @@ _LAZY = {
     "combine_amplifiers": "combine",
     "measure_cti": "transfer",
     "watch": "watching",
+    **dict.fromkeys(["RowSender", "serve"], "serving"),
     "Truth": "simulate",
 }
 

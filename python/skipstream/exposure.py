@@ -110,7 +110,8 @@ class ImageResult:
     message
         Why it failed.
     reason
-        The kind of failure: ``"config"``, ``"fits"``, ``"io"``, ``"memory"``, ``"worker"`` or
+        The kind of failure: ``"config"``, ``"fits"``, ``"io"``, ``"memory"``, ``"worker"``,
+        ``"packets"``, ``"aborted"`` or
         ``"internal"``.
     planes
         Plane name to ``(n_rows, n_cols)`` array after the last stage; empty when the run writes
@@ -308,7 +309,6 @@ class ImageRun:
         exposure, image, pipeline = self.exposure, self.image, self.pipeline
         exposure._datasums.append(datasum)
         n_missing = image.n_rows - rows_there
-        pipeline.push_missing(n_missing)
         measures: dict[str, Any] = {}
         if self._taken is None:
             pipeline.finish()

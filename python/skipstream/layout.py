@@ -23,6 +23,7 @@ __all__ = [
     "FileLayout",
     "ImageLayout",
     "declared_image",
+    "declared_layout",
     "packet_number",
     "read_layout",
     "regions_of",
@@ -71,7 +72,7 @@ class ImageLayout:
     path
         The file as the user named it.
     reader
-        ``"core"``, ``"fitsio row slices"`` for rare compressions, or ``"packets"``.
+        ``"core"``, ``"fitsio row slices"`` for rare compressions, ``"packets"`` or ``"socket"``.
     lossy
         Why the stored samples may differ from those measured; empty: they do not.
     notes
@@ -469,7 +470,7 @@ def _understand(
         raise _core.ConfigError(f"{place}: begin_col and end_col need the skips in columns")
     names = {card[0]: card[1] for card in hdu.cards}
     name = (layout.skips == "averaged" and names.get("AMPNAME")) or hdu.name or f"EXT{hdu.index}"
-    reader = "core" if planes[0][0] else "packets"
+    reader = "core" if planes[0][0] else "packets" if is_packets(config) else "socket"
     in_core = all(
         not plane.compression or (shape.skips == "columns" and _core.knows_tiles(plane))
         for _, plane in planes
@@ -635,7 +636,7 @@ def declared_image(
     shape
         Rows, columns and skips.
     cards
-        Further header cards, of 80 characters each.
+        Further header cards, of 80 characters each; those of the shape are added.
 
     Raises
     ------
@@ -651,7 +652,16 @@ def declared_image(
         *card("NAXIS1", n_cols * n_skips),
         *card("NAXIS2", n_rows),
     ]
+    given = {text[:8].rstrip() for text in cards}
+    for keyword, size in (("NCOL", n_cols), ("NROW", n_rows), ("NSAMP", n_skips)):
+        if keyword not in given:
+            structure += card(keyword, size)
     return _core.scan_header(header_of([*structure, *cards]), name, index)
+
+
+def declared_layout(path: Path, hdus: Sequence[_core.FitsHdu], config: InputConfig) -> FileLayout:
+    """Understand images whose rows will come, as if they were in a file."""
+    return _file_layout([path], [""], [hdus], config, "")
 
 
 def _packet_layout(
@@ -660,9 +670,8 @@ def _packet_layout(
     """Packets have no header: the config says the shape, and an LTA has four channels."""
     shape = config.n_rows, config.n_cols, config.n_skips
     n_rows, n_cols, n_skips = (size for size in shape if isinstance(size, int))
-    cards = [*card("NCOL", n_cols), *card("NROW", n_rows), *card("NSAMP", n_skips)]
     images = [
-        declared_image(paths[0].name, index, "i4", (n_rows, n_cols, n_skips), cards)
+        declared_image(paths[0].name, index, "i4", (n_rows, n_cols, n_skips), [])
         for index in range(1, _core.LtaPackets.n_channels + 1)
     ]
     numbers = [packet_number(path) for path in paths]

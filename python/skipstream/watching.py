@@ -8,6 +8,7 @@ import fnmatch
 import logging
 import os
 import queue
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -52,8 +53,9 @@ def watch(
     verify: bool = False,
     memory_limit: int | None = None,
     progress: Progress | None = None,
+    stop: threading.Event | None = None,
 ) -> Iterator[ImageResult]:
-    """Process the files of a folder, those that are there and those that come, for ever.
+    """Process the files of a folder, those that are there and those that come.
 
     A file is taken when its writer has closed or renamed it, or when it has not changed for
     `settle` seconds; and when its structure says that it is whole. What is done is in the journal
@@ -81,6 +83,8 @@ def watch(
         Seconds without a change after which a file that is not whole is processed as it is.
     jobs, threads, verify, memory_limit, progress
         As those of :func:`run`.
+    stop
+        Ends it, within a second, once it is set.
 
     Yields
     ------
@@ -117,7 +121,8 @@ def watch(
     events = _Events(folder, poll is None)
     usual = ("*.dat",) if is_packets(config.input) else _PATTERNS
     watcher = _Watch(config, folder, options, tuple(patterns) or usual, settle, patience)
-    return watcher.run(events, 1.0 if poll is None else poll, jobs, progress)
+    interval = 1.0 if poll is None else poll
+    return watcher.run(events, interval, jobs, progress, stop or threading.Event())
 
 
 def _network_file_system(folder: Path) -> str:
@@ -193,11 +198,11 @@ class _Events:
             self._observer.join()
         self._observer = self._place = None
 
-    def wait(self, seconds: float) -> set[str]:
+    def wait(self, seconds: float, stop: threading.Event) -> set[str]:
         """Wait for events; returns the names of files that were closed or renamed."""
         names: set[str] = set()
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
+        while (left := end - time.monotonic()) > 0 and not stop.is_set():
             with contextlib.suppress(queue.Empty):
                 path = self._heard.get(timeout=min(left, 1.0))
                 while True:
@@ -259,7 +264,12 @@ class _Watch:
         self.is_gone = False
 
     def run(
-        self, events: _Events, interval: float, jobs: int, progress: Progress | None
+        self,
+        events: _Events,
+        interval: float,
+        jobs: int,
+        progress: Progress | None,
+        stop: threading.Event,
     ) -> Iterator[ImageResult]:
         places = [target for _, target in output_paths(self.config, self.folder, self.output)]
         with locked_folder(self.output, places):
@@ -270,14 +280,14 @@ class _Watch:
             begin_run(self.ledger, self.config, ())
             try:
                 closed: set[str] = set()
-                while True:
+                while not stop.is_set():
                     begin = time.monotonic()
                     found = self.look(events)
                     took = time.monotonic() - begin
                     yield from self.process(self.ready(found, closed), jobs, progress)
                     idle = events.is_wanted and not self.waiting and not self.is_gone
                     # Looking may take a fiftieth of the time, however large the folder is.
-                    closed = events.wait(max(_IDLE if idle else interval, 50 * took))
+                    closed = events.wait(max(_IDLE if idle else interval, 50 * took), stop)
             finally:
                 events.end()
                 self.ledger.write({"event": "end_run", **self.ledger.counts(), "open": False})

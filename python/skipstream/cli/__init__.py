@@ -16,6 +16,7 @@ _COMMANDS = {
     "status": "runs",
     "follow": "live",
     "watch": "live",
+    "serve": "live",
     "info": "files",
     "layouts": "files",
     "combine": "files",

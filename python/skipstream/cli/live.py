@@ -1,4 +1,4 @@
-"""While the data comes: follow a file that is being written, watch a folder."""
+"""While the data comes: follow a file that is written, watch a folder, serve a socket."""
 
 from __future__ import annotations
 
@@ -174,6 +174,69 @@ def watch(
             jobs=jobs,
             threads=threads,
             verify=verify,
+            memory_limit=bytes_of(memory),
+        ):
+            if result.status == "failed":
+                complain(result_line(result))
+            elif not quiet:
+                click.echo(result_line(result), err=True)
+
+
+@click.command()
+@config_option
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the outputs."
+)
+@click.option(
+    "--bind",
+    "address",
+    default="tcp://127.0.0.1:5557",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address of ZeroMQ; whoever reaches it may send rows.",
+)
+@click.option(
+    "--patience",
+    type=float,
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="An exposure has ended when nothing came for so long.",
+)
+@threads_option
+@set_option
+@memory_option
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@one_clear_message
+def serve(
+    config_path: Path,
+    output: Path,
+    address: str,
+    patience: float,
+    threads: int | None,
+    overrides: tuple[str, ...],
+    memory: str | None,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Process exposures whose rows come over ZeroMQ; see docs/serving.md.
+
+    Ends by SIGINT or SIGTERM, with exit code 0.
+    """
+    from ..config import load_config
+    from ..serving import serve as serve_rows
+
+    config = load_config(config_path, overrides)
+    _show_log(logging.WARNING if quiet else logging.INFO)
+    with stopped_by_signals("what is done is kept", is_the_end=True):
+        for result in serve_rows(
+            config,
+            output=output,
+            address=address,
+            patience=patience,
+            overwrite=overwrite,
+            threads=threads,
             memory_limit=bytes_of(memory),
         ):
             if result.status == "failed":
