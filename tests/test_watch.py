@@ -32,6 +32,7 @@ kind = "subtract_pedestal"
 kind = "find_clusters"
 noise = 5.0
 """
+POLL = ("--poll", "0.05")
 DEADLINE = 120.0  # s, for what takes about one; a busy disk may hold a journal up
 
 
@@ -152,11 +153,11 @@ def test_files_that_are_there_and_files_that_come_are_done_once(
 def test_what_is_done_is_left_alone_and_what_changed_is_done_again(folder: Folder) -> None:
     first, second = folder.names[:2]
     shutil.copy(folder.ready(first), folder.inbox)
-    with folder.watched() as process:
+    with folder.watched(*POLL) as process:
         until(lambda: folder.outcomes()[first] == 1)
         stop(process, signal.SIGINT)
     shutil.copy(folder.ready(second), folder.inbox)
-    with folder.watched() as process:
+    with folder.watched(*POLL) as process:
         until(lambda: folder.outcomes()[second] == 1)
         assert folder.outcomes()[first] == 1
         shutil.copy(folder.ready(second), folder.inbox / first)
@@ -170,7 +171,7 @@ def test_a_file_that_is_not_whole_is_waited_for(folder: Folder) -> None:
     name = folder.names[0]
     whole = folder.ready(name).read_bytes()
     (folder.inbox / name).write_bytes(whole[: len(whole) // 2])
-    with folder.watched() as process:
+    with folder.watched(*POLL) as process:
         shutil.copy(folder.ready(folder.names[1]), folder.inbox)
         until(lambda: folder.outcomes()[folder.names[1]] == 1)
         until(lambda: f"waiting for {name}: " in folder.said())
@@ -190,7 +191,7 @@ def test_a_file_that_stays_incomplete_is_processed_as_it_is(folder: Folder) -> N
     name = folder.names[0]
     whole = folder.ready(name).read_bytes()
     (folder.inbox / name).write_bytes(whole[: len(whole) // 2])
-    with folder.watched("--patience", "1") as process:
+    with folder.watched("--patience", "0.5", *POLL) as process:
         until(lambda: "partial: " in folder.said())
         stop(process)
     assert folder.outcomes("partial")[name] == 1
@@ -249,14 +250,14 @@ def test_a_watch_that_is_killed_loses_nothing(tmp_path: Path) -> None:
 
     while n_hit < 4 and len(folder.outcomes()) < 8:
         n_before = len(taken())
-        with folder.watched("--poll", "0.05") as process:
+        with folder.watched(*POLL) as process:
             until(lambda n=n_before: len(taken()) > n)
             time.sleep(choose.uniform(0, 0.01))
             process.kill()
             process.wait()
         n_hit += taken()[-1] not in folder.outcomes()
     assert n_hit
-    with folder.watched() as process:
+    with folder.watched(*POLL) as process:
         until(lambda: len(folder.outcomes()) == 8)
         stop(process)
     assert set(folder.outcomes().values()) == {1}

@@ -17,7 +17,7 @@ import numpy as np
 from . import _core
 from .cards import card
 from .cards import header as header_of
-from .inputs import KEYWORDS, LAYOUTS, InputConfig, Layout, is_packets
+from .inputs import KEYWORDS, LAYOUTS, PACKETS, InputConfig, Layout, is_packets
 
 __all__ = [
     "FileLayout",
@@ -561,10 +561,17 @@ def read_layout(
     opened = plain or paths
     if is_packets(config):
         return _packet_layout(paths, opened, config)
-    found = [
-        _core.scan_cut_fits(str(bytes_of), str(part))
-        for bytes_of, part in zip(opened, paths, strict=True)
-    ]
+    try:
+        found = [
+            _core.scan_cut_fits(str(bytes_of), str(part))
+            for bytes_of, part in zip(opened, paths, strict=True)
+        ]
+    except _core.FitsError as error:
+        if paths[0].suffix != ".dat":
+            raise
+        raise _core.FitsError(
+            f'{error}; packets of an LTA need layout = "{PACKETS}" in [input]'
+        ) from None
     cut = next((cut for _, cut in found if cut), "")
     scanned = [hdus for hdus, _ in found]
     return _file_layout(paths, [str(bytes_of) for bytes_of in opened], scanned, config, cut)
