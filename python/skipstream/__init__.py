@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .inputs import InputConfig
     from .layout import FileLayout, ImageLayout, read_layout
     from .masking import DefectMap, crosstalk_masks, find_defects, read_mask, write_mask
+    from .monitoring import Comparison, compare_runs
     from .patterns import Patterns, correct_crosstalk, find_patterns, measure_crosstalk
     from .profiles import (
         ChargeProfile,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AmplifierCalibration",
     "ChargeProfile",
+    "Comparison",
     "Config",
     "ConfigError",
     "CutFlow",
@@ -95,6 +97,7 @@ __all__ = [
     "charge_loss",
     "charge_per_axis",
     "combine_amplifiers",
+    "compare_runs",
     "compress_skips",
     "correct_column_transient",
     "correct_crosstalk",
@@ -166,6 +169,7 @@ _LAZY = {
     **dict.fromkeys(["CutFlow", "select_clusters"], "selection"),
     "add_background": "background",
     "combine_amplifiers": "combine",
+    **dict.fromkeys(["Comparison", "compare_runs"], "monitoring"),
     "measure_cti": "transfer",
     "watch": "watching",
     **dict.fromkeys(["RowSender", "serve"], "serving"),

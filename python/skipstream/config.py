@@ -283,6 +283,16 @@ def _read_measures(
     return read_measures(tables, stages, complain)
 
 
+def _check_dqm(table: Any, name: str, problems: list[str]) -> None:
+    """Thresholds of `skipstream compare`, which has them in the config of the run."""
+    from .monitoring import read_thresholds
+
+    try:
+        read_thresholds(table, f"{name}: dqm")
+    except _core.ConfigError as error:
+        problems.append(str(error))
+
+
 def _override(tables: dict[str, Any], override: str, lines: _Lines, problems: list[str]) -> None:
     """Apply ``stage.key=value``; a value that is no TOML is a string."""
     place = f"--set {override}: "
@@ -307,7 +317,7 @@ def _override(tables: dict[str, Any], override: str, lines: _Lines, problems: li
         stage[key] = value
 
 
-def _read_text(path: Path, name: str) -> str:
+def read_text(path: Path, name: str) -> str:
     try:
         # Without O_NONBLOCK a FIFO would wait for a writer.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
@@ -345,7 +355,7 @@ def _check_values(value: Any, name: str, place: str = "", depth: int = 0) -> Non
 def _read_gains(path: Path) -> dict[str, float]:
     """Amplifier to gain (adu/electron), of a file that `skipstream calibrate` wrote."""
     try:
-        tables = tomllib.loads(_read_text(path, str(path)))
+        tables = tomllib.loads(read_text(path, str(path)))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise _core.ConfigError(f"{path}: no calibration file: {error}") from None
     gains = tables.get("gain")
@@ -402,7 +412,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
             text = source
         else:
             name = str(source)
-            text = _read_text(Path(source), name)
+            text = read_text(Path(source), name)
         try:
             tables = tomllib.loads(text)
         except RecursionError:
@@ -412,7 +422,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     lines = _Lines(name, text)
     problems: list[str] = []
     _check_values(tables, name)
-    known = ["input", "stage", "measure", "output"]
+    known = ["input", "stage", "measure", "output", "dqm"]
     problems += [
         f"{lines.place(key)}no table {unknown_name(key, known)}"
         for key in tables
@@ -436,6 +446,8 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
             for problem in _core.check_stages(stages, foreign)
         ]
     measures = _read_measures(tables.get("measure", []), stages, lines, problems)
+    if "dqm" in tables:
+        _check_dqm(tables["dqm"], name, problems)
     outputs = _read_outputs(
         tables.get("output", []), stages, measures, input_config.unit == "electron", lines, problems
     )

@@ -451,9 +451,10 @@ class Exposure:
         sizes = {str(target): target.stat().st_size for _, target in self.targets}
         ledger = Ledger(self.folder)
         for result in results:
-            entry = {"event": "image", "path": str(self.path.absolute())}
+            entry: dict[str, Any] = {"event": "image", "path": str(self.path.absolute())}
             entry |= {"amplifier": result.amplifier, "status": result.status}
-            ledger.write({**entry, "message": result.message}, sync=False)
+            entry |= {"message": result.message, "active": result.report["active"]}
+            ledger.write(entry, sync=False)
         ledger.write(
             {
                 "event": "file",

@@ -54,6 +54,8 @@ def _is_sound(entry: Any) -> bool:
         return _texts(entry.get("files"))
     if event == "end_run":
         return True
+    if event == "dqm":
+        return isinstance(entry.get("verdict"), str)
     if event not in ("seen", "take", "image", "file") or not isinstance(entry.get("path"), str):
         return False
     if event != "file" or status == "skipped":

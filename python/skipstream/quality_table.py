@@ -26,7 +26,7 @@ from .image_quality import NAMES, UNITS, Quality
 from .measuring import MeasureConfig
 from .outputs import whole_file
 from .running import run
-from .table_files import load_writer, write_table
+from .table_files import FORMATS, load_writer, read_rows, write_table
 from .tables import Table
 from .workers import Died, run_jobs
 
@@ -279,10 +279,9 @@ class QualityTable:
         self._rows: dict[str, list[QualityRow]] = {}
         if path is None:
             return
-        if path.suffix not in (*_TEXT_ENDINGS, ".csv", ".ecsv", ".parquet", ".fits", ".root"):
+        if path.suffix not in (*_TEXT_ENDINGS, *FORMATS):
             raise _core.ConfigError(
-                f"{path}: must end in .txt, .csv, .ecsv, .parquet, .fits or .root; got "
-                f"{path.suffix!r}"
+                f"{path}: must end in .txt, {', '.join(FORMATS)}; got {path.suffix!r}"
             )
         load_writer(path)
         try:
@@ -392,41 +391,13 @@ def _write_columns(path: Path, rows: Sequence[QualityRow]) -> None:
 def _read(path: Path) -> list[QualityRow]:
     if path.suffix in _TEXT_ENDINGS:
         return _read_text(path)
-    lines: list[dict[str, Any]]
-    if path.suffix == ".csv":
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
-        for line in lines:
-            line["amplifier"] = line["amplifier"].removeprefix("'")  # see `write_table`
-    elif path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        lines = pq.read_table(path).to_pylist()
-    elif path.suffix == ".fits":
-        from astropy.io import fits
-
-        data = fits.getdata(path, "QUALITY")
-        lines = [dict(zip(data.names, row, strict=True)) for row in data]
-    elif path.suffix == ".root":
-        import uproot
-
-        with path.open("rb") as root, uproot.open(root) as trees:
-            lines = trees["quality"].arrays().tolist()
-    else:
-        from astropy.table import Table as AstropyTable
-
-        table = AstropyTable.read(path, format="ascii.ecsv")
-        lines = [dict(zip(table.colnames, row, strict=True)) for row in table]
     rows = []
-    for line in lines:
+    for line in read_rows(path):
         values = {name: float(line[name]) for name in NAMES}
         errors = {n: float(line[f"{n}_error"]) if n in _FITTED else _UNKNOWN for n in NAMES}
-        amplifier = line["amplifier"]
-        amplifier = "" if amplifier is None or amplifier is np.ma.masked else str(amplifier)
-        rows.append(
-            QualityRow(str(line["filename"]), amplifier, int(line["nskips"]), values,
-                       errors)
-        )  # fmt: skip
+        amplifier = str(line["amplifier"] or "")
+        row = QualityRow(str(line["filename"]), amplifier, int(line["nskips"]), values, errors)
+        rows.append(row)
     return rows
 
 

@@ -12,11 +12,12 @@ import numpy as np
 from numpy import char  # now: not while a run has files in hand
 from numpy.typing import NDArray
 
+from . import _core
 from .cards import BLOCK, card, long_strings, n_blocks, with_checksum, word_sum
 from .outputs import PRIMARY, whole_file
 from .tables import Table, Tree, needed
 
-__all__ = ["load_writer", "write_table", "write_trees"]
+__all__ = ["FORMATS", "load_writer", "read_rows", "write_table", "write_trees"]
 
 
 def write_table(path: Path, table: Table, header: Sequence[str]) -> None:
@@ -30,7 +31,7 @@ def write_table(path: Path, table: Table, header: Sequence[str]) -> None:
 def write_trees(path: Path, trees: Sequence[Tree], header: Sequence[str]) -> None:
     """Write trees to a .root file; of other formats the first, to .parquet with its lists."""
     with whole_file(path) as temporary:
-        _WRITERS[path.suffix](temporary, trees, header)
+        FORMATS[path.suffix](temporary, trees, header)
 
 
 def load_writer(path: Path, columns: str = "skipstream") -> None:
@@ -118,6 +119,9 @@ def _values(cards: Sequence[str]) -> dict[str, Any]:
     return dict(Header.fromstring("".join(cards)))
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
 def _write_csv(path: Path, trees: Sequence[Tree], header: Sequence[str]) -> None:
     table = trees[0].table.to_numpy()
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -127,7 +131,7 @@ def _write_csv(path: Path, trees: Sequence[Tree], header: Sequence[str]) -> None
         for row in table.tolist():
             cells = list(row)
             for i in texts:
-                if cells[i][:1] in ("=", "+", "-", "@", "\t", "\r"):
+                if cells[i][:1] in _FORMULA:
                     cells[i] = "'" + cells[i]  # a spreadsheet would take it for a formula
             writer.writerow(cells)
 
@@ -208,10 +212,58 @@ def _write_tree(root: Any, tree: Tree) -> None:
         written.extend(data)
 
 
-_WRITERS = {
+#: Endings of table files, and what writes them.
+FORMATS = {
     ".fits": _write_fits,
     ".csv": _write_csv,
     ".ecsv": _write_ecsv,
     ".parquet": _write_parquet,
     ".root": _write_root,
 }
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a table that `write_table` wrote, each by the names of its columns.
+
+    Numbers of a .csv file are texts.
+
+    Raises
+    ------
+    ConfigError
+        The ending is unknown, or what reads it is not installed.
+    ValueError, KeyError, OSError
+        It is no table. The message of a library.
+    """
+    if path.suffix == ".csv":
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                {name: _without_quote(text) for name, text in row.items()}
+                for row in csv.DictReader(file)
+            ]
+    if path.suffix == ".parquet":
+        pq = needed("pyarrow.parquet", str(path), "parquet")
+        return list(pq.read_table(path).to_pylist())
+    if path.suffix == ".root":
+        uproot = needed("uproot", str(path), "root")
+        with path.open("rb") as stream, uproot.open(stream) as trees:
+            return list(trees[trees.keys(filter_classname="TTree")[0]].arrays().tolist())
+    if path.suffix == ".fits":
+        from astropy.io import fits
+
+        data = fits.getdata(path, 1)
+        return [dict(zip(data.names, row, strict=True)) for row in data]
+    if path.suffix == ".ecsv":
+        from astropy.table import Table as AstropyTable
+
+        table = AstropyTable.read(path, format="ascii.ecsv")
+        return [
+            {n: "" if v is np.ma.masked else v for n, v in zip(table.colnames, row, strict=True)}
+            for row in table
+        ]
+    raise _core.ConfigError(f"{path}: must end in {', '.join(FORMATS)}; got {path.suffix!r}")
+
+
+def _without_quote(text: str | None) -> str:
+    """Take back what `_write_csv` put before what a spreadsheet takes for a formula."""
+    text = text or ""
+    return text[1:] if text[:1] == "'" and text[1:2] in _FORMULA else text

@@ -26,6 +26,7 @@ _COMMANDS = {
     "calibrate": "calibrations",
     "defects": "calibrations",
     "quality": "quality",
+    "compare": "comparing",
     "simulate": "simulations",
     "demo": "simulations",
 }
