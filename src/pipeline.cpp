@@ -142,7 +142,8 @@ class PyPipeline {
              const py::object& on_rows, const py::dict& foreign,
              const std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>& keep_samples,
              const std::vector<std::int64_t>& histogram_skips, const py::object& fit_gain,
-             const py::object& mask, std::int64_t source_bytes, std::int64_t memory_bytes)
+             const py::object& mask, bool whole_rows, std::int64_t source_bytes,
+             std::int64_t memory_bytes)
       : image_(image) {
     if (threads < 1)
       throw ConfigError("threads: must be at least 1; got " + std::to_string(threads));
@@ -158,6 +159,7 @@ class PyPipeline {
     options.n_threads = static_cast<std::size_t>(threads);
     options.chunk_rows = chunk_rows;
     options.row_multiple = row_multiple;
+    options.whole_rows = whole_rows;
     options.source_bytes = source_bytes;
     options.memory_bytes = memory_bytes;
     if (spool_bytes >= 0) options.spool_bytes = spool_bytes;
@@ -524,7 +526,7 @@ void register_pipeline(py::module_& m) {
                     std::int64_t, const std::string&, const std::vector<std::size_t>&,
                     const py::object&, const py::dict&,
                     const std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>&,
-                    const std::vector<std::int64_t>&, const py::object&, const py::object&,
+                    const std::vector<std::int64_t>&, const py::object&, const py::object&, bool,
                     std::int64_t, std::int64_t>(),
            "stages"_a, "image"_a, py::kw_only(), "threads"_a = 1, "chunk_rows"_a = 0,
            "row_multiple"_a = 1, "spool_bytes"_a = -1, "spool_folder"_a = "",
@@ -532,7 +534,8 @@ void register_pipeline(py::module_& m) {
            "foreign"_a = py::dict(),
            "keep_samples"_a = std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>(),
            "histogram_skips"_a = std::vector<std::int64_t>(), "fit_gain"_a = py::none(),
-           "mask"_a = py::none(), "source_bytes"_a = 0, "memory_bytes"_a = -1)
+           "mask"_a = py::none(), "whole_rows"_a = false, "source_bytes"_a = 0,
+           "memory_bytes"_a = -1)
       .def_property_readonly("plan", &PyPipeline::plan)
       .def_property_readonly("rows_pushed", &PyPipeline::rows_pushed)
       .def("push", &PyPipeline::push, "samples"_a)

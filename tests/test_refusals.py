@@ -453,3 +453,16 @@ def test_fits_of_charge_refuse_what_they_cannot_fit() -> None:
     empty = sk.fit_calibration(image)
     assert empty.status != "ok"
     assert np.isnan(empty["gain"])
+
+
+def test_a_pipeline_for_whole_rows_takes_no_part_of_one() -> None:
+    info = _core.ImageInfo(n_cols=4, n_skips=2, dtype="<u2", n_rows=3)
+    whole = _core.Pipeline([MEAN], info, whole_rows=True)
+    parts = _core.Pipeline([MEAN], info)
+    assert parts.plan["total_bytes"] - whole.plan["total_bytes"] == 4 * 2 * 2
+    with pytest.raises(sk.ConfigError, match="push_lost: 3 samples are not whole rows of 8"):
+        whole.push_lost(3)
+    whole.push(np.ones((1, 4, 2), "<u2"))
+    whole.push_lost(8)
+    whole.push_missing(1)
+    whole.finish()

@@ -240,6 +240,7 @@ class Pipeline:
         histogram_skips: Sequence[int] = ...,
         fit_gain: Callable[[NDArray[np.float64]], float] | None = ...,
         mask: NDArray[np.uint32] | None = ...,
+        whole_rows: bool = ...,
         source_bytes: int = ...,
         memory_bytes: int = ...,
     ) -> None: ...

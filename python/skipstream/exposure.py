@@ -176,6 +176,7 @@ def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
         image_info(image, samples, config),
         foreign=reducers_of(config.stages),
         fit_gain=_fit_gain,
+        whole_rows=samples.whole_rows,
         source_bytes=samples.held_bytes(1),
     )
     return pipeline.plan
@@ -233,6 +234,7 @@ class ImageRun:
             histogram_skips=taken.histogram_skips if taken is not None else (),
             fit_gain=_fit_gain if taken is None else taken.fit_gain,
             mask=exposure._known_mask(image),
+            whole_rows=samples.whole_rows,
             source_bytes=samples.held_bytes(options.threads),
             memory_bytes=left,
         )

@@ -113,6 +113,8 @@ class Samples:
         As `_core.ImageInfo` takes them.
     piece_rows
         Rows that are best read together.
+    whole_rows
+        Whether none comes in parts.
     """
 
     dtype: str
@@ -120,6 +122,7 @@ class Samples:
     zero: float = 0.0
     blank: int | None = None
     piece_rows: int = 1
+    whole_rows: bool = True
 
     def held_bytes(self, threads: int) -> int:
         """Memory of those who read for so many threads, at most."""
@@ -198,6 +201,8 @@ class _RowSamples(Samples):
 
 class PushedSamples(Samples):
     """Samples whose rows come by themselves; `ImageRun.push` takes them."""
+
+    whole_rows = False
 
     def __init__(self, dtype: str, blank: int | None = None, held_bytes: int = 0) -> None:
         self.dtype = dtype

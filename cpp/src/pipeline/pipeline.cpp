@@ -222,7 +222,7 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
   }
   begin_buffers(image_);
   const std::int64_t row_samples = image_.n_cols * image_.n_skips;
-  assembly_.begin(row_samples, pixel_bytes_ / image_.n_skips);
+  assembly_.begin(row_samples, pixel_bytes_ / image_.n_skips, options_.whole_rows);
   if (in_order_) zeros_.resize(static_cast<std::size_t>(image_.n_cols * pixel_bytes_));
   return plan_;
 }
@@ -251,7 +251,7 @@ void Pipeline::begin_buffers(const ImageInfo& image) {
   const std::size_t n_buffers = n_threads > 1 ? 2 : 1;
   std::int64_t replayed = 0;
   plan_.buffer_bytes =
-      (in_order_ ? 2 : 1) * image.n_cols * pixel_bytes_ +
+      ((in_order_ ? 1 : 0) + (options_.whole_rows ? 0 : 1)) * image.n_cols * pixel_bytes_ +
       (in_order_ ? rows_together() * image_.n_cols * pixel_bytes_ : 0) +
       static_cast<std::int64_t>(n_buffers) * plan_.chunk_rows * planes_row_bytes +
       n_threads * (block_pixels_ * pixel_bytes_ + chain_.reduction->scratch_bytes()) +
@@ -361,6 +361,10 @@ void Pipeline::push(std::span<const std::byte> samples) {
   require_open();
   require_room(assembly_.rows_after(static_cast<std::int64_t>(samples.size())));
   const auto row_bytes = static_cast<std::size_t>(assembly_.bytes());
+  if (options_.whole_rows && samples.size() % row_bytes != 0) {
+    throw ConfigError("push: " + std::to_string(samples.size()) + " bytes are not whole rows of " +
+                      std::to_string(row_bytes) + ", which this pipeline was told to expect");
+  }
   while (!samples.empty()) {
     if (assembly_.is_empty() && samples.size() >= row_bytes) {
       const std::size_t n_rows = samples.size() / row_bytes;
@@ -384,6 +388,11 @@ void Pipeline::push_lost(std::int64_t n_samples) {
   }
   require_room(assembly_.rows_after(n_samples * (pixel_bytes_ / image_.n_skips)));
   const std::int64_t row_samples = image_.n_cols * image_.n_skips;
+  if (options_.whole_rows && n_samples % row_samples != 0) {
+    throw ConfigError("push_lost: " + std::to_string(n_samples) +
+                      " samples are not whole rows of " + std::to_string(row_samples) +
+                      ", which this pipeline was told to expect");
+  }
   while (n_samples > 0) {
     if (assembly_.is_empty() && n_samples >= row_samples) {
       push_missing_rows(n_samples / row_samples);

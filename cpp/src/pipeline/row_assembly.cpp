@@ -5,9 +5,11 @@
 
 namespace skipstream {
 
-void RowAssembly::begin(std::int64_t row_samples, std::int64_t sample_bytes) {
+void RowAssembly::begin(std::int64_t row_samples, std::int64_t sample_bytes, bool whole_rows) {
   sample_bytes_ = static_cast<std::size_t>(sample_bytes);
-  bytes_.resize(static_cast<std::size_t>(row_samples) * sample_bytes_);
+  row_bytes_ = static_cast<std::size_t>(row_samples) * sample_bytes_;
+  if (whole_rows) return;
+  bytes_.resize(row_bytes_);
   lost_.reserve(max_lost);
 }
 
@@ -17,11 +19,11 @@ std::int64_t RowAssembly::rows_after(std::int64_t n_bytes) const {
 }
 
 std::int64_t RowAssembly::n_open() const {
-  return static_cast<std::int64_t>((bytes_.size() - n_bytes_ + sample_bytes_ - 1) / sample_bytes_);
+  return static_cast<std::int64_t>((row_bytes_ - n_bytes_ + sample_bytes_ - 1) / sample_bytes_);
 }
 
 std::size_t RowAssembly::take(std::span<const std::byte> bytes) {
-  const std::size_t n = std::min(bytes.size(), bytes_.size() - n_bytes_);
+  const std::size_t n = std::min(bytes.size(), row_bytes_ - n_bytes_);
   std::memcpy(bytes_.data() + n_bytes_, bytes.data(), n);
   n_bytes_ += n;
   return n;
@@ -47,7 +49,7 @@ void RowAssembly::clear() {
 
 bool RowAssembly::is_all_lost() const {
   return lost_.size() == 1 && lost_[0].begin == 0 &&
-         lost_[0].end == static_cast<std::int64_t>(bytes_.size() / sample_bytes_);
+         lost_[0].end == static_cast<std::int64_t>(row_bytes_ / sample_bytes_);
 }
 
 }  // namespace skipstream

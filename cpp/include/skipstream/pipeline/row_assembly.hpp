@@ -12,11 +12,12 @@ namespace skipstream {
 /// A row whose samples come in parts, some of which may be lost on the way.
 class RowAssembly {
  public:
-  void begin(std::int64_t row_samples, std::int64_t sample_bytes);
+  /// Makes room, unless all rows are whole: nothing may be taken or lost then.
+  void begin(std::int64_t row_samples, std::int64_t sample_bytes, bool whole_rows);
 
   [[nodiscard]] bool is_empty() const { return n_bytes_ == 0; }
-  [[nodiscard]] bool is_full() const { return n_bytes_ == bytes_.size(); }
-  [[nodiscard]] std::int64_t bytes() const { return static_cast<std::int64_t>(bytes_.size()); }
+  [[nodiscard]] bool is_full() const { return n_bytes_ == row_bytes_; }
+  [[nodiscard]] std::int64_t bytes() const { return static_cast<std::int64_t>(row_bytes_); }
   /// Rows that are begun, or whole, when so many more bytes are there.
   [[nodiscard]] std::int64_t rows_after(std::int64_t n_bytes) const;
   /// Samples that the row still lacks, one that is there in part among them.
@@ -40,6 +41,7 @@ class RowAssembly {
   static constexpr std::size_t max_lost = 256;
 
   std::size_t sample_bytes_ = 1;
+  std::size_t row_bytes_ = 0;
   std::size_t n_bytes_ = 0;
   std::vector<std::byte> bytes_;
   std::vector<SampleRange> lost_;
