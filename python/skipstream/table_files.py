@@ -25,7 +25,9 @@ def write_table(path: Path, table: Table, header: Sequence[str]) -> None:
 
     EXTNAME among them names the HDU, or the tree.
     """
-    write_trees(path, [Tree(_values(header)["EXTNAME"].lower(), table)], header)
+    # Only a tree has a name; and astropy takes longer, and more memory, than most of a run.
+    name = _values(header)["EXTNAME"].lower() if path.suffix == ".root" else ""
+    write_trees(path, [Tree(name, table)], header)
 
 
 def write_trees(path: Path, trees: Sequence[Tree], header: Sequence[str]) -> None:
