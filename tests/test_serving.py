@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 import skipstream as sk
 from skipstream import serving
+from skipstream.exposure import resident_bytes
 
 CONFIG: dict[str, Any] = {
     "stage": [
@@ -279,7 +280,7 @@ def test_an_exposure_that_cannot_be_is_refused_with_its_reason(
     given: dict[str, Any], message: str, serve: Callable[..., Server]
 ) -> None:
     config = {**CONFIG, "input": {"prescan_cols": 3}}
-    server = serve(config=config, memory_limit=300 << 20)
+    server = serve(config=config, memory_limit=resident_bytes() + (100 << 20))
     with sk.RowSender(server.address) as sender:
         with pytest.raises(sk.Error, match=message):
             sender.begin("run7", given["amplifiers"], cards=given.get("cards"))
