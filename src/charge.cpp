@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <vector>
 
 #include "register.hpp"
@@ -48,6 +49,13 @@ struct Bins {
   }
 };
 
+constexpr std::size_t n_peak_bins = 4000;
+
+std::span<const std::uint8_t> mask_of(const Array<bool>& left_out) {
+  return {reinterpret_cast<const std::uint8_t*>(left_out.data()),  // NumPy's bool is a byte
+          static_cast<std::size_t>(left_out.size())};
+}
+
 template <class Value, class Key>
 py::array_t<double> sorted_finite(const Array<Value>& values, const Array<bool>& left_out) {
   if (left_out.size() != 0 && left_out.size() != values.size()) {
@@ -55,9 +63,7 @@ py::array_t<double> sorted_finite(const Array<Value>& values, const Array<bool>&
   }
   auto [sorted, out] = make_array(static_cast<std::size_t>(values.size()));
   const auto in = span_of(values);
-  const std::span<const std::uint8_t> mask(
-      reinterpret_cast<const std::uint8_t*>(left_out.data()),  // NumPy's bool is a byte
-      static_cast<std::size_t>(left_out.size()));
+  const auto mask = mask_of(left_out);
   std::int64_t n = 0;
   {
     const py::gil_scoped_release release;
@@ -67,6 +73,33 @@ py::array_t<double> sorted_finite(const Array<Value>& values, const Array<bool>&
   }
   sorted.resize({static_cast<py::ssize_t>(n)}, false);
   return sorted;
+}
+
+/// Where the empty pixels of each row are; NaN where fewer than two pixels take part.
+py::array_t<double> lowest_peaks(const Array<float>& pixels, const Array<bool>& left_out) {
+  if (pixels.ndim() != 2 || left_out.size() != pixels.size()) {
+    throw ConfigError("lowest_peaks: needs pixels (n_rows, n_cols), and a mask of that shape");
+  }
+  const auto n_rows = static_cast<std::size_t>(pixels.shape(0));
+  const auto n_cols = static_cast<std::size_t>(pixels.shape(1));
+  auto [peaks, out] = make_array(n_rows);
+  const auto in = span_of(pixels);
+  const auto mask = mask_of(left_out);
+  const py::gil_scoped_release release;
+  std::vector<std::uint32_t> scratch(2 * n_cols);
+  std::vector<std::uint64_t> counts(kernels::n_sort_counts);
+  std::vector<double> sorted(n_cols);
+  std::vector<double> bins(n_peak_bins);
+  std::vector<double> smooth(n_peak_bins);
+  for (std::size_t row = 0; row < n_rows; ++row) {
+    const auto n = static_cast<std::size_t>(kernels::sort_finite(in.subspan(row * n_cols, n_cols),
+                                                                 mask.subspan(row * n_cols, n_cols),
+                                                                 scratch, counts, sorted));
+    out[row] = n < 2
+                   ? std::numeric_limits<double>::quiet_NaN()
+                   : kernels::lowest_peak_of_sorted(std::span(sorted).first(n), bins, smooth).value;
+  }
+  return peaks;
 }
 
 }  // namespace
@@ -83,9 +116,8 @@ void register_charge(py::module_& m) {
         const auto given = span_of(values);
         if (given.size() < 2) throw ConfigError("lowest_peak: needs at least 2 values");
         const py::gil_scoped_release release;
-        constexpr std::size_t n_bins = 4000;
-        std::vector<double> bins(n_bins);
-        std::vector<double> smooth(n_bins);
+        std::vector<double> bins(n_peak_bins);
+        std::vector<double> smooth(n_peak_bins);
         kernels::Location peak;
         if (std::is_sorted(given.begin(), given.end())) {
           peak = kernels::lowest_peak_of_sorted(given, bins, smooth);
@@ -96,6 +128,7 @@ void register_charge(py::module_& m) {
         return std::pair(peak.value, peak.sigma);
       },
       "values"_a);
+  m.def("lowest_peaks", &lowest_peaks, "pixels"_a, "left_out"_a);
   m.def(
       "expected_counts",
       [](const Array<double>& edges, double n, double offset, double noise, double rate,

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <span>
 #include <tuple>
@@ -347,11 +348,16 @@ class PyPipeline {
                            : copy_of<std::int64_t>(plane, array));
     }
     std::uint32_t* bits = room_for_rows(mask).mutable_data();
-    pipeline_->add_tap(number, [copies, bits](const PixelChunk& chunk) {
+    std::int64_t* n_rows = &rows_kept_[number];
+    pipeline_->add_tap(number, [copies, bits, n_rows](const PixelChunk& chunk) {
+      *n_rows = chunk.first_row + chunk.n_rows;
       for (const auto& copy : copies) copy(chunk);
       std::copy_n(chunk.mask, chunk.n_rows * chunk.n_cols, bits + chunk.first_row * chunk.n_cols);
     });
   }
+
+  /// How many rows of `keep_planes` are there.
+  [[nodiscard]] std::int64_t rows_kept(std::size_t number) const { return rows_kept_.at(number); }
 
   /// `(n_kept_rows, n_cols of the region, n_skips)` as stored, of the rows that were there: a view,
   /// for when all rows have been pushed.
@@ -454,6 +460,7 @@ class PyPipeline {
   py::dict plan_;
   py::object on_rows_;
   std::vector<py::object> kept_planes_;
+  std::map<std::size_t, std::int64_t> rows_kept_;  ///< by stage
   std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>> kept_;
   std::vector<std::size_t> taken_;  ///< rows
   std::vector<py::object> tables_;  ///< those that NumPy has taken over
@@ -550,6 +557,7 @@ void register_pipeline(py::module_& m) {
       .def("table", &PyPipeline::table, "name"_a)
       .def("tables", &PyPipeline::tables)
       .def("planes_after", &PyPipeline::planes_after, "stage"_a)
+      .def("rows_kept", &PyPipeline::rows_kept, "stage"_a)
       .def("kept_samples", &PyPipeline::kept_samples, "region"_a)
       .def("sample_histogram", &PyPipeline::sample_histogram, "number"_a)
       .def("findings", &PyPipeline::findings);

@@ -30,6 +30,9 @@ def sorted_finite(values: NDArray[Any], left_out: NDArray[np.bool_] = ...) -> ND
 def lowest_peak(values: NDArray[np.float64]) -> tuple[float, float]:
     """Place and width of the lowest peak of finite values, of which it needs 2."""
 
+def lowest_peaks(pixels: NDArray[np.float32], left_out: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Place of the lowest peak of each row; NaN where fewer than 2 pixels take part."""
+
 def expected_counts(
     edges: NDArray[np.float64],
     n: float,
@@ -259,6 +262,9 @@ class Pipeline:
         self, stage: int, planes: Sequence[tuple[int, NDArray[Any]]], mask: NDArray[np.uint32]
     ) -> None:
         """Rows that leave `stage` are copied to (n_rows, n_cols) arrays: (plane, array) each."""
+
+    def rows_kept(self, stage: int) -> int:
+        """Rows of `keep_planes` that are there."""
 
     def take_rows(self, table: str) -> NDArray[np.void]: ...
     def table(self, name: str) -> NDArray[np.void]: ...

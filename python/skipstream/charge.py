@@ -24,6 +24,7 @@ from .fitting import (
 )
 
 __all__ = [
+    "dark_current_of",
     "dark_current_rate",
     "fit_calibration",
     "fit_dark_current",
@@ -41,6 +42,7 @@ _OVERLAP = 0.35
 _MANY, _MANY_IF_HELD = 2.0, 5.0
 _CERTAIN = 16.0  # by which the likelihood must prefer an offset to that of one electron more
 _N_STARTS = 4
+_FEW_ELECTRONS = tuple(map(float, np.geomspace(1e-4, 3, 6)))
 # Mean square of the differences between counts and fit, in parts of the counts: what cannot be by
 # chance is noted where it is above 10 %, and no fit where it is above 22 %. A real image with its
 # tracks has 18 %.
@@ -70,7 +72,7 @@ def _periods(data: Histogram, shortest: float) -> Floats:
     frequency = np.arange(1.5 / length, 1 / shortest, 0.2 / length)
     if len(frequency) < 3:
         return np.empty(0)
-    # No product of matrices: the threads of a BLAS go on spinning for longer than this takes.
+    # No BLAS, whose threads go on spinning for longer than this takes.
     size = np.abs(np.sum(np.exp(2j * np.pi * frequency[:, None] * data.centres) * data.counts, 1))
     summit = np.flatnonzero((size[1:-1] > size[:-2]) & (size[1:-1] > size[2:])) + 1
     return np.asarray(1 / frequency[summit[np.argsort(size[summit])[-6:]]])
@@ -90,7 +92,7 @@ def _starting_points(
             offset = peak - electrons * g
             rates = {max((mean - offset) / g, 1e-4) * f for f in (0.3, 0.7, 1.0, 1.3)}
             if electrons == 0:
-                rates.update(np.geomspace(1e-4, 3, 6))
+                rates.update(_FEW_ELECTRONS)
             n_peaks = min(_MAX_PEAKS, int((data.edges[-1] - offset) / g) + 3)
             tried += [(offset, float(rate), float(g), n_peaks) for rate in rates]
     costs = _core.charge_shape_costs(data.edges, data.counts, noise, np.array(tried))
@@ -111,7 +113,7 @@ def _starting_points(
 
 def _fit_range(
     values: Floats, low: float, high: float, width: float, unit: str,
-    starts: Sequence[dict[str, float]], is_held: bool,
+    starts: Sequence[dict[str, float]], is_held: bool, *, is_rough: bool = False,
 ) -> tuple[Any, float, Histogram, Floats] | str:  # fmt: skip
     """Fit the pixels between two values; the best of all starts."""
     data = histogram_of(values, low, high, width, unit, is_sorted=True)
@@ -134,7 +136,7 @@ def _fit_range(
               "gain": (0 if is_held else noise / 5, None),
               "offset": (low - (high - low), high)}  # fmt: skip
     fixed = ["gain"] if is_held else []
-    fitted = minimise(cost, starts, limits, fixed=fixed, gradient=gradient)
+    fitted = minimise(cost, starts, limits, fixed=fixed, gradient=gradient, is_rough=is_rough)
     if isinstance(fitted, str):
         return fitted
     minuit, chi2 = fitted
@@ -209,8 +211,20 @@ def fit_dark_current(
         raise _core.ConfigError(f"fit_dark_current.n_peaks: must be at least 2; got {n_peaks}")
     if gain is not None and not gain > 0:
         raise _core.ConfigError(f"fit_dark_current.gain: must be above 0; got {gain}")
-    name, units = "dark current", _dark_current_units(unit)
     values = sorted_usable(pixels, mask, "fit_dark_current")
+    return dark_current_of(values, gain=gain, n_peaks=n_peaks, bin_width=bin_width, unit=unit)
+
+
+def dark_current_of(
+    values: Floats,
+    *,
+    gain: float | None = None,
+    n_peaks: int | None = None,
+    bin_width: float | None = None,
+    unit: str = "adu",
+) -> FitResult:
+    """`fit_dark_current` of pixels that are `sorted_usable`."""
+    name, units = "dark current", _dark_current_units(unit)
     if len(values) < 100:
         return failed(name, units, f"needs at least 100 pixels; got {len(values)}", n=len(values))
     peak, noise = _core.lowest_peak(values)
@@ -225,30 +239,32 @@ def fit_dark_current(
     coarse = histogram_of(values, low, high, noise / 3, unit, is_sorted=True)
     inside = _between(values, low, high)
     starts = _starting_points(coarse, inside, peak, noise, gain)
-    rough = _fit_range(values, low, high, noise / 3, unit, starts, gain is not None)
+    is_held = gain is not None
+    rough = _fit_range(values, low, high, noise / 3, unit, starts, is_held, is_rough=True)
     if isinstance(rough, str):
         return failed(name, units, rough, coarse, len(values))
     start = dict(zip(starts[0], rough[0].values, strict=True))
     if start["rate"] > 0.8:  # the peak of no electron may be another one than it seems
         moved = _shifted(start, (-1, 0, 1, 2))
-        again = _fit_range(values, low, high, noise / 3, unit, moved, gain is not None)
+        again = _fit_range(values, low, high, noise / 3, unit, moved, is_held, is_rough=True)
         if not isinstance(again, str) and again[1] < rough[1]:
             start = dict(zip(moved[0], again[0].values, strict=True))
+    no_electron = "no single-electron peak stands out; give the gain"
+    if not is_held and start["gain"] > high - low:  # it left the pixels behind
+        return failed(name, units, no_electron, coarse, len(values))
     rate = start["rate"]
     n_shown = n_peaks or max(5, math.ceil(rate + 5 * math.sqrt(rate)) + 1)
     low = start["offset"] - 5 * start["noise"]
     high = start["offset"] + start["gain"] * (n_shown - 0.5)
     width = bin_width or start["noise"] / 5
-    final = _fit_range(values, low, high, width, unit, [start], gain is not None)
+    final = _fit_range(values, low, high, width, unit, [start], is_held)
     if isinstance(final, str):
         return failed(name, units, final, coarse, len(values))
     minuit, chi2, data, expected = final
     n_dof = len(data.counts) - minuit.nfit
     v, e = minuit.values, minuit.errors
     if gain is None and (not v["rate"] > 4 * e["rate"] or not v["gain"] > 4 * e["gain"]):
-        return failed(
-            name, units, "no single-electron peak stands out; give the gain", data, len(values)
-        )
+        return failed(name, units, no_electron, data, len(values))
     noise_electron = v["noise"] / v["gain"]
     if v["rate"] > 0.99 * _MAX_RATE:
         reason = f"there are more than {_MAX_RATE:g} electrons in a pixel"
@@ -261,7 +277,7 @@ def fit_dark_current(
     if v["rate"] > 0.8:
         fitted = dict(zip(start, v, strict=True))
         for shifted in _shifted(fitted, (-1, 1)):
-            other = _fit_range(values, low, high, width, unit, [shifted], gain is not None)
+            other = _fit_range(values, low, high, width, unit, [shifted], is_held)
             if isinstance(other, str):
                 continue
             is_another = abs(other[0].values["offset"] - v["offset"]) > v["gain"] / 2
@@ -366,7 +382,7 @@ def fit_dark_current_slices(
     ConfigError
         The image is not two-dimensional, or a parameter is impossible.
     """
-    image = np.asarray(pixels, dtype=np.float64)
+    image = np.asarray(pixels)
     if image.ndim != 2 or axis not in (0, 1) or step < 1:
         raise _core.ConfigError(
             "fit_dark_current_slices: needs (n_rows, n_cols), axis 0 or 1 and a step of at least "
@@ -454,7 +470,8 @@ def _mixture(
     width_score = np.sum(inner[0] * (inner[1] ** 2 - 1), axis=1, keepdims=True) / sigma
     # With the logarithms of the sizes: all parameters are then of one order.
     scores = np.concatenate([inner[0] * inner[1] / sigma, width_score, share], axis=1)
-    information = scores.T @ (counts[:, None] * scores)
+    # No BLAS, whose threads go on spinning for longer than this takes.
+    information = np.einsum("bi,b,bj->ij", scores, counts, scores)
     return means, sizes, sigma, np.asarray(np.linalg.pinv(information)[:n, :n])
 
 
@@ -502,13 +519,22 @@ def fit_calibration(
     ConfigError
         The shapes differ, or a parameter is impossible.
     """
-    name = "calibration"
-    units = {"gain": f"{unit}/electron", "offset": unit, "noise": unit,
-             "noise_electron": "electron", "nonlinearity": "electron"}  # fmt: skip
+    if gain is not None and not gain > 0:
+        raise _core.ConfigError(f"fit_calibration.gain: must be above 0; got {gain}")
     if n_peaks < 2 or min_counts < 1:
         raise _core.ConfigError("fit_calibration: n_peaks must be at least 2, min_counts 1")
     values = sorted_usable(pixels, mask, "fit_calibration")
-    first = whole or fit_dark_current(values, gain=gain, unit=unit)
+    first = whole or dark_current_of(values, gain=gain, unit=unit)
+    return _calibration_of(values, first, n_peaks, min_counts, unit)
+
+
+def _calibration_of(
+    values: Floats, first: FitResult, n_peaks: int = 100, min_counts: int = 50, unit: str = "adu"
+) -> FitResult:
+    """`fit_calibration` of pixels that are `sorted_usable`, and of the fit of their charge."""
+    name = "calibration"
+    units = {"gain": f"{unit}/electron", "offset": unit, "noise": unit,
+             "noise_electron": "electron", "nonlinearity": "electron"}  # fmt: skip
     if first.status != "ok":
         return failed(name, units, first.reason, first.data, len(values))
     g, offset, noise = first["gain"], first["offset"], first["noise"]
@@ -594,8 +620,8 @@ def fit_gain(pixels: ArrayLike) -> tuple[FitResult, FitResult]:
         Neither `fit_calibration` nor `fit_dark_current` succeeds.
     """
     values = sorted_usable(pixels, None, "fit_gain")
-    charge = fit_dark_current(values)
-    result = fit_calibration(values, whole=charge)
+    charge = dark_current_of(values)
+    result = _calibration_of(values, charge)
     if result.status != "ok":
         result = charge
     if result.status != "ok":

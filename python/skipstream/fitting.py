@@ -310,6 +310,7 @@ def minimise(
     *,
     fixed: Sequence[str] = (),
     gradient: Callable[..., Sequence[float]] | None = None,
+    is_rough: bool = False,
 ) -> tuple[Any, float] | str:
     """Minimise twice a negative log-likelihood from several starts.
 
@@ -323,6 +324,8 @@ def minimise(
         Range of parameters, and those that are held.
     gradient
         Derivatives of the cost by all parameters; default: by differences.
+    is_rough
+        Whether only the place counts, as that of a next start: there are no errors then.
 
     Returns
     -------
@@ -341,6 +344,7 @@ def minimise(
         minuit = Minuit(cost, *[start[name] for name in names], grad=gradient, name=names)
         minuit.errordef = Minuit.LEAST_SQUARES  # twice a log-likelihood grows by 1
         minuit.print_level = 0
+        minuit.strategy = 0 if is_rough else 1
         for name, limit in limits.items():
             minuit.limits[name] = limit
         for name in fixed:
@@ -351,6 +355,8 @@ def minimise(
     assert best is not None
     if not best.valid:
         best.simplex().migrad()
+    if is_rough and best.valid:
+        return best, float(best.fval)
     best.hesse()
     if not best.valid:  # the valley is steeper than migrad took it for
         best.migrad()

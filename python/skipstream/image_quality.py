@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .charge import fit_dark_current, sorted_usable
+from .charge import dark_current_of, sorted_usable
 from .fitting import Floats, check_mask, linear_fit, median_and_sigma, medians_and_sigmas
 from .pipeline import compress_skips
 
@@ -122,12 +122,15 @@ def _width(histogram: SampleCounts) -> float:
     """
     x = histogram.first + np.arange(len(histogram.counts), dtype=np.float64)
     counts = np.where(x == 0, 0.0, histogram.counts)
-    total = np.cumsum(counts)
-    if not len(x) or total[-1] < 10:
+    filled = np.flatnonzero(counts)
+    places, of_places = x[filled], counts[filled]
+    total = np.cumsum(of_places)
+    if not len(total) or total[-1] < 10:
         return math.nan
-    median = x[np.searchsorted(total, total[-1] / 2)]
-    order = np.argsort(np.abs(x - median), kind="stable")
-    mad = np.abs(x - median)[order][np.searchsorted(np.cumsum(counts[order]), total[-1] / 2)]
+    median = places[np.searchsorted(total, total[-1] / 2)]
+    distance = np.abs(places - median)
+    order = np.argsort(distance, kind="stable")
+    mad = distance[order][np.searchsorted(np.cumsum(of_places[order]), total[-1] / 2)]
     sigma = 1.482602218505602 * max(mad, 0.5)
     inside = (np.abs(x - median) <= 3 * sigma) & (x != 0)
     u, n = (x[inside] - median) / sigma, counts[inside]
@@ -169,9 +172,11 @@ def _variance_of_blocks(
         return _UNKNOWN
     rows = random.integers(0, n_rows - height + 1, _N_BLOCKS)
     cols = random.integers(0, n_cols - width + 1, _N_BLOCKS)
-    inside = np.arange(n_pixels)
-    places = rows[:, None] + inside // width, cols[:, None] + inside % width
-    values = np.where(left_out[places], np.nan, sample[places].astype(np.float64))
+    number = np.arange(n_pixels)
+    inside = number // width * n_cols + number % width
+    places = (rows * n_cols + cols)[:, None] + inside
+    values = np.ascontiguousarray(sample).ravel()[places].astype(np.float64)
+    values[np.ascontiguousarray(left_out).ravel()[places]] = np.nan
     variances = values.var(axis=1)
     variances = variances[np.isfinite(variances)]
     return float(np.median(variances)) if len(variances) else _UNKNOWN
@@ -190,13 +195,12 @@ def _rows_drift(image: NDArray[Any], left_out: NDArray[np.bool_]) -> bool:
     return of_rows > max(2 * by_chance, 0.1 * width) and width > 0
 
 
-def _around_lowest_peaks(image: NDArray[Any], left_out: NDArray[np.bool_]) -> Floats:
+def _around_lowest_peaks(image: NDArray[Any], left_out: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The image less the place of the empty pixels of each row; a row without a place is NaN."""
-    pixels = np.where(left_out, np.nan, image.astype(np.float64))
-    for row in pixels:
-        there = row[np.isfinite(row)]
-        row -= _core.lowest_peak(there)[0] if len(there) > 1 else math.nan
-    return pixels
+    peaks = _core.lowest_peaks(image, left_out)
+    around = np.empty(image.shape, np.float32)
+    np.subtract(image, peaks[:, None], out=around, casting="same_kind")
+    return around
 
 
 def quality(
@@ -283,7 +287,7 @@ def quality(
             errors["imgNoise"] = float(widths.std(ddof=1) / math.sqrt(len(widths)))
     if _rows_drift(np.asarray(mean), bits):
         pixels = sorted_usable(_around_lowest_peaks(np.asarray(mean), bits), bits, "quality")
-    fit = fit_dark_current(pixels)
+    fit = dark_current_of(pixels)
     if fit.status == "ok":
         of_fit = {"skNoise": "noise", "darkCurrent": "dark_current", "aduConversion": "gain"}
         for name, quantity in of_fit.items():

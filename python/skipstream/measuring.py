@@ -10,8 +10,9 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ __all__ = [
 #: Samples kept of an image for one region, at most: rows are left out evenly.
 KEPT_BYTES = 16 << 20
 #: Pixels whose spectra are averaged, about.
-MOST_SERIES = 8192
+MOST_SERIES = 4096
 _GENERAL = {
     "kind": "what is measured",
     "name": "of the results; the default is the kind",
@@ -535,13 +536,33 @@ class _GainFit:
     found: FitResult
 
 
-class _AtOnce(Executor):
-    """Does what it is given before it goes on."""
+class _Work:
+    """What the measures of an image compute, beside one another in so many threads.
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, **keywords: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        done.set_result(function(*args, **keywords))
-        return done
+    The thread that asks for the results takes part.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self._begun: dict[str, tuple[Future[Any], Callable[[], Any]]] = {}
+
+    def begin(self, name: str, function: Callable[..., Any], *of: Any, **parameters: Any) -> None:
+        work = partial(function, *of, **parameters)
+        self._begun[name] = Future() if self._pool is None else self._pool.submit(work), work
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._begun
+
+    def results(self) -> dict[str, Any]:
+        """Of everything, by name."""
+        mine = {n: work() for n, (begun, work) in reversed(self._begun.items()) if begun.cancel()}
+        return {
+            n: mine[n] if n in mine else begun.result() for n, (begun, _) in self._begun.items()
+        }
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
 
 class Taken:
@@ -571,7 +592,7 @@ class Taken:
         self._units: dict[str, str] = {}
         self._charge: dict[Any, tuple[FitResult, FitResult | None]] = {}
         self._gain: _GainFit | None = None
-        self._begun: dict[str, Future[Any]] = {}
+        self._numbers: dict[str, int] = {}
         self._takes_all = any(MEASURES[m.kind].takes == "quality" for m in measures)
 
     def _columns(self, measure: MeasureConfig) -> tuple[int, int]:
@@ -626,6 +647,7 @@ class Taken:
         self._units[stage] = planes[0]["unit"]
         wanted = [(names.index(name), plane) for name, plane in kept.items()]
         pipeline.keep_planes(number, wanted, self._masks[stage])
+        self._numbers[stage] = number
 
     def fit_gain(self, pixels: NDArray[np.float64]) -> float:
         """The gain of a run that fits it; measures of the same pixels need no other fit."""
@@ -665,14 +687,19 @@ class Taken:
     def finish(self, pipeline: _core.Pipeline, threads: int) -> dict[str, Any]:
         """Finish the image and measure it: result of every measure of one amplifier, by name.
 
-        What needs the samples alone begins at once, in other threads if there are to be any.
+        What needs no more than is there begins before the image is finished, in other threads.
         """
-        with ThreadPoolExecutor(threads - 1) if threads > 1 else _AtOnce() as pool:
-            self._measure_samples(pipeline, pool)
+        work = _Work(threads)
+        try:
+            self._begin_quality(pipeline, work)  # what takes longest comes first
+            self._begin_samples(pipeline, work)
             pipeline.finish()
-            return self._measure_pixels(pipeline, pool)
+            self._begin_quality(pipeline, work)
+            return self._results(work)
+        finally:
+            work.close()
 
-    def _measure_samples(self, pipeline: _core.Pipeline, pool: Executor) -> None:
+    def _begin_samples(self, pipeline: _core.Pipeline, work: _Work) -> None:
         for measure in self.measures:
             kind = MEASURES[measure.kind]
             if kind.takes != "samples":
@@ -681,24 +708,34 @@ class Taken:
             if measure.kind == "noise_spectrum":
                 image = self.image
                 parameters["n_read"] = image.n_rows * image.n_cols * image.n_skips
-            samples = self.samples(measure, pipeline)
-            self._begun[measure.name] = pool.submit(kind.function, samples, **parameters)
+            work.begin(measure.name, kind.function, self.samples(measure, pipeline), **parameters)
 
-    def _measure_pixels(self, pipeline: _core.Pipeline, pool: Executor) -> dict[str, Any]:
+    def _begin_quality(self, pipeline: _core.Pipeline, work: _Work) -> None:
+        """Begin what has all of its rows, and has not begun yet."""
+        for measure in self.measures:
+            if MEASURES[measure.kind].takes != "quality" or measure.name in work:
+                continue
+            assert measure.after is not None
+            if pipeline.rows_kept(self._numbers[measure.after]) == self.image.n_rows:
+                work.begin(measure.name, self._quality, measure, pipeline)
+
+    def _results(self, work: _Work) -> dict[str, Any]:
         for measure in self.measures:
             kind = MEASURES[measure.kind]
-            if kind.takes == "quality":
-                self._begun[measure.name] = pool.submit(self._quality, measure, pipeline)
-            elif kind.takes == "pixels" and measure.kind not in _SHARED:
+            if kind.takes == "pixels" and measure.kind not in _SHARED:
                 pixels, left_out, unit = self.pixels(measure)
-                self._begun[measure.name] = pool.submit(
-                    kind.function, pixels, mask=left_out, **self._pixel_parameters(measure, unit)
+                work.begin(
+                    measure.name,
+                    kind.function,
+                    pixels,
+                    mask=left_out,
+                    **self._pixel_parameters(measure, unit),
                 )
         found: dict[str, Any] = {}
         for measure in self.measures:  # those that share a fit, one after another
             if measure.kind in _SHARED:
                 found[measure.name] = self._of_charge(measure)
-        found |= {name: begun.result() for name, begun in self._begun.items()}
+        found |= work.results()
         for measure in self.measures:
             result = found.get(measure.name)
             if isinstance(result, Patterns):

@@ -107,24 +107,26 @@ def find_patterns(
     begins = np.flatnonzero(full[1:] & ~full[:-1]) + 1
     ends = np.flatnonzero(full[:-1] & ~full[1:]) + 1
     clear = (flat[begins - 1] == 0) & (flat[ends] == 0) if len(begins) else np.zeros(0, bool)
-    parts = []
+    places, codes = [], []
     for length in range(1, max_length + 1):
         first = begins[clear & (ends - begins == length)]
         runs = flat[first[:, None] + np.arange(length)]
         keep = np.all(runs <= max_electrons, axis=1)
-        first, runs = first[keep], runs[keep]
-        found = np.empty(len(first), _POSITIONS)
-        digits = (runs + ord("0")).astype(np.uint32)
-        found["pattern"] = np.ascontiguousarray(digits).view(f"U{length}").reshape(-1)
-        line, along = np.divmod(first, n + 2)
-        found["row"], found["column"] = (line, along - 1) if axis == "row" else (along - 1, line)
-        parts.append(found)
-    positions = np.concatenate(parts)
-    positions = positions[np.lexsort((positions["column"], positions["row"]))]
-    names, counts = np.unique(positions["pattern"], return_counts=True)
-    order = np.lexsort((names, -counts))
+        places.append(first[keep])
+        # The digits of a number; none of them is 0, so patterns of other lengths differ.
+        codes.append(runs[keep] @ 10 ** np.arange(length - 1, -1, -1))
+    place, code = np.concatenate(places), np.concatenate(codes)
+    line, along = np.divmod(place, n + 2)
+    row, column = (line, along - 1) if axis == "row" else (along - 1, line)
+    order = np.argsort(row * (n if axis == "row" else n_lines) + column, kind="stable")
+    numbers, number, counts = np.unique(code, return_inverse=True, return_counts=True)
+    names = numbers.astype(_POSITIONS["pattern"])
+    positions = np.empty(len(order), _POSITIONS)
+    positions["pattern"] = names[number[order]]
+    positions["row"], positions["column"] = row[order], column[order]
+    most_first = np.lexsort((names, -counts))
     return Patterns(
-        {str(names[i]): int(counts[i]) for i in order}, positions, axis, int(there.sum())
+        {str(names[i]): int(counts[i]) for i in most_first}, positions, axis, int(there.sum())
     )
 
 

@@ -156,6 +156,82 @@ std::optional<Location> fit_gaussian(std::span<double> values, std::span<double>
   return std::nullopt;
 }
 
+namespace {
+
+/// Counts of sorted values in bins of `step` from `low` on.
+void count_sorted(std::span<const double> values, double low, double step,
+                  std::span<double> bins) noexcept {
+  const auto place = [&](double value) { return (value - low) / step; };
+  constexpr std::size_t look_ups_of_a_bin = 16;  // so many values cost as much as one search
+  if (values.size() / look_ups_of_a_bin < bins.size()) {
+    std::fill(bins.begin(), bins.end(), 0.0);
+    const auto n_bins = static_cast<double>(bins.size());
+    for (const double value : values) {
+      const double at = place(value);
+      if (at >= 0 && at < n_bins) bins[static_cast<std::size_t>(at)] += 1;
+    }
+    return;
+  }
+  auto begin = std::partition_point(values.begin(), values.end(),
+                                    [&](double value) { return place(value) < 0; });
+  for (std::size_t i = 0; i < bins.size(); ++i) {
+    const auto end_bin = static_cast<double>(i + 1);
+    const auto end = std::partition_point(begin, values.end(),
+                                          [&](double value) { return place(value) < end_bin; });
+    bins[i] = static_cast<double>(end - begin);
+    begin = end;
+  }
+}
+
+/// Bins under a kernel of `half` bins to each side; behind the ends there is nothing. Returns the
+/// highest.
+template <std::size_t half>
+double smooth_bins(std::span<const double> bins, const double (&kernel)[2 * half + 1],
+                   std::span<double> smooth) noexcept {
+  // Each density is summed in the order of the kernel, eight at a time; most blocks are empty.
+  constexpr std::size_t block = 8;
+  const std::size_t n = bins.size();
+  double highest = 0;
+  std::size_t seen = 0;
+  std::size_t end_filled = 0;  // behind the last bin that was seen to hold something
+  for (std::size_t first = 0; first < n; first += block) {
+    for (; seen < std::min(n, first + block + half); ++seen) {
+      if (bins[seen] > 0) end_filled = seen + 1;
+    }
+    double density[block] = {};
+    if (end_filled + half > first) {
+      double around[block + 2 * half] = {};
+      const std::size_t begin = first > half ? first - half : 0;
+      std::copy(bins.data() + begin, bins.data() + seen, around + (begin + half - first));
+      for (std::size_t k = 0; k < 2 * half + 1; ++k) {
+        for (std::size_t j = 0; j < block; ++j) density[j] += kernel[k] * around[j + k];
+      }
+    }
+    for (std::size_t j = 0; j < block && first + j < n; ++j) {
+      smooth[first + j] = density[j];
+      highest = std::max(highest, density[j]);
+    }
+  }
+  return highest;
+}
+
+/// Mean, from eight sums of every eighth value: none waits for another.
+double mean_of(std::span<const double> values) noexcept {
+  constexpr std::size_t n_sums = 8;
+  const double shift = values[0];
+  const std::size_t n_even = values.size() - values.size() % n_sums;
+  double sums[n_sums] = {};
+  for (std::size_t i = 0; i < n_even; i += n_sums) {
+    for (std::size_t j = 0; j < n_sums; ++j) sums[j] += values[i + j] - shift;
+  }
+  for (std::size_t i = n_even; i < values.size(); ++i) sums[i - n_even] += values[i] - shift;
+  double sum = 0;
+  for (const double part : sums) sum += part;
+  return shift + sum / static_cast<double>(values.size());
+}
+
+}  // namespace
+
 Location lowest_peak(std::span<double> values, std::span<double> bins,
                      std::span<double> smooth) noexcept {
   if (!std::is_sorted(values.begin(), values.end())) std::sort(values.begin(), values.end());
@@ -191,15 +267,7 @@ Location lowest_peak_of_sorted(std::span<const double> values, std::span<double>
   const double reach = (values[n - 1 - n / 2000] - low) / step + 16;
   const auto n_bins =
       static_cast<std::size_t>(std::clamp(reach, 32.0, static_cast<double>(bins.size())));
-  auto begin = std::partition_point(values.begin(), values.end(),
-                                    [&](double value) { return (value - low) / step < 0; });
-  for (std::size_t i = 0; i < n_bins; ++i) {
-    const auto end_bin = static_cast<double>(i + 1);
-    const auto end = std::partition_point(
-        begin, values.end(), [&](double value) { return (value - low) / step < end_bin; });
-    bins[i] = static_cast<double>(end - begin);
-    begin = end;
-  }
+  count_sorted(values, low, step, bins.first(n_bins));
   constexpr std::size_t half = 16;
   double kernel[2 * half + 1];
   double sum = 0;
@@ -213,20 +281,12 @@ Location lowest_peak_of_sorted(std::span<const double> values, std::span<double>
     weight /= sum;
     squares += weight * weight;
   }
-  double highest = 0;
-  for (std::size_t i = 0; i < n_bins; ++i) {
-    double density = 0;
-    for (std::size_t k = 0; k < 2 * half + 1; ++k) {
-      if (i + k >= half && i + k - half < n_bins) density += kernel[k] * bins[i + k - half];
-    }
-    smooth[i] = density;
-    highest = std::max(highest, density);
-  }
+  const double highest = smooth_bins<half>(bins.first(n_bins), kernel, smooth);
   std::size_t top = 0;  // the highest place since the last valley
   for (std::size_t i = 1; i < n_bins; ++i) {
     if (smooth[i] > smooth[top]) top = i;
-    const double noise = std::sqrt(smooth[top] * squares);
-    if (!(smooth[top] - smooth[i] > std::max(0.1 * smooth[top], 5 * noise))) continue;
+    const double fall = smooth[top] - smooth[i];
+    if (!(fall > 0.1 * smooth[top] && fall > 5 * std::sqrt(smooth[top] * squares))) continue;
     if (smooth[top] > 0.01 * highest) break;
     top = i;
   }
@@ -245,7 +305,7 @@ Location lowest_peak_of_sorted(std::span<const double> values, std::span<double>
     const auto last = std::upper_bound(first, values.end(), peak.value + 1.2 * peak.sigma);
     if (first == last) break;
     const std::span<const double> core(first, last);
-    const double centre = core[0] + mean_above_first(core);
+    const double centre = mean_of(core);
     const bool stays = centre == peak.value;
     peak.value = centre;
     if (stays) break;

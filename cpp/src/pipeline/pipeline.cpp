@@ -144,6 +144,11 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
   }
   image_ = image;
   image_.memory_bytes = options_.memory_bytes;
+  if (options_.memory_bytes >= 0) {
+    constexpr std::int64_t least_spool_bytes = 8 << 20;
+    options_.spool_bytes =
+        std::min(options_.spool_bytes, std::max(least_spool_bytes, options_.memory_bytes / 16));
+  }
   pixel_bytes_ = image_.n_skips * image_.format.n_bytes;
   for (auto& step : chain_.sample_steps) {
     const auto plan = named(step.number, [&] { return step.stage->begin(image_); });

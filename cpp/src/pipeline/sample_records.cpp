@@ -81,14 +81,14 @@ void SampleRecords::see_first_pixel(const std::byte* samples) {
 template <class T>
 void SampleRecords::count(const std::byte* samples, std::int64_t n_pixels, std::size_t thread) {
   const bool swapped = format_.big_endian != (std::endian::native == std::endian::big);
-  std::uint32_t* counts = counts_[thread].data();
-  for (std::size_t h = 0; h < skips_.size(); ++h, counts += n_cells) {
-    const std::byte* sample = samples + skips_[h] * format_.n_bytes;
-    const std::int64_t before = firsts_[h] - 1;
-    for (std::int64_t i = 0; i < n_pixels; ++i, sample += pixel_bytes_) {
-      const auto value = static_cast<std::int64_t>(load<T>(sample, swapped));
+  // Pixel by pixel: neighbouring counts then belong to other histograms, and none waits for one.
+  for (std::int64_t i = 0; i < n_pixels; ++i, samples += pixel_bytes_) {
+    std::uint32_t* counts = counts_[thread].data();
+    for (std::size_t h = 0; h < skips_.size(); ++h, counts += n_cells) {
+      const auto value = static_cast<std::int64_t>(
+          load<T>(samples + skips_[h] * static_cast<std::int64_t>(sizeof(T)), swapped));
       if (format_.blank && value == *format_.blank) continue;
-      ++counts[std::clamp<std::int64_t>(value - before, 0, n_cells - 1)];
+      ++counts[std::clamp<std::int64_t>(value - firsts_[h] + 1, 0, n_cells - 1)];
     }
   }
 }

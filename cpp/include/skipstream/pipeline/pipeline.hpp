@@ -25,7 +25,9 @@ struct PipelineOptions {
   std::size_t n_threads = 1;      ///< that share the reduction of the skips
   std::int64_t chunk_rows = 0;    ///< rows that travel together; 0: as many as fit the cache
   std::int64_t row_multiple = 1;  ///< of rows in a chunk, where they are not too many: tiles' rows
-  std::int64_t spool_bytes = 8 << 20;  ///< memory of a barrier before it goes to a temporary file
+  /// Memory of a barrier before it goes to a temporary file; with `memory_bytes`, at most a
+  /// sixteenth of them or 8 MiB.
+  std::int64_t spool_bytes = 64 << 20;
   std::string spool_folder = "/tmp";
   std::vector<KeptRegion> kept_regions;       ///< whose samples are kept; needs the number of rows
   std::vector<std::int64_t> histogram_skips;  ///< samples of which histograms are taken

@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <vector>
 
 #include "skipstream/base/chunk.hpp"
+#include "skipstream/base/large_vector.hpp"
 
 namespace skipstream {
 
@@ -34,7 +34,7 @@ class Spool {
   std::int64_t n_cols_;
   std::size_t memory_bytes_;
   std::string folder_;
-  std::vector<std::byte> memory_;
+  LargeVector<std::byte> memory_;
   int file_ = -1;
   std::int64_t file_bytes_ = 0;
   std::int64_t first_row_ = 0;
