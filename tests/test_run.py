@@ -337,7 +337,7 @@ def test_memory_does_not_grow_with_rows_or_skips(tmp_path: Path) -> None:
         kib, planned = map(int, done.stdout.split())
         # fitsio and astropy, loaded by the run, take about 30 MiB themselves
         assert kib * 1024 < 64 << 20
-        assert planned < 32 << 20
+        assert planned < 56 << 20  # a barrier keeps 48 MiB of rows, more are in a file
 
 
 def test_mask_bits_have_the_names_of_the_core() -> None:

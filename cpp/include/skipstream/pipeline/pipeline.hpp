@@ -27,7 +27,7 @@ struct PipelineOptions {
   std::int64_t row_multiple = 1;  ///< of rows in a chunk, where they are not too many: tiles' rows
   /// Memory of a barrier before it goes to a temporary file; with `memory_bytes`, at most a
   /// sixteenth of them or 8 MiB.
-  std::int64_t spool_bytes = 64 << 20;
+  std::int64_t spool_bytes = 48 << 20;
   std::string spool_folder = "/tmp";
   std::vector<KeptRegion> kept_regions;       ///< whose samples are kept; needs the number of rows
   std::vector<std::int64_t> histogram_skips;  ///< samples of which histograms are taken
