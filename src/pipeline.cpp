@@ -142,9 +142,8 @@ class PyPipeline {
              const std::filesystem::path& spool_folder, const std::vector<std::size_t>& taps,
              const py::object& on_rows, const py::dict& foreign,
              const std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>& keep_samples,
-             const std::vector<std::int64_t>& histogram_skips, const py::object& fit_gain,
-             const py::object& mask, bool whole_rows, std::int64_t source_bytes,
-             std::int64_t memory_bytes)
+             std::int64_t n_histograms, const py::object& fit_gain, const py::object& mask,
+             bool whole_rows, std::int64_t source_bytes, std::int64_t memory_bytes)
       : image_(image) {
     if (threads < 1)
       throw ConfigError("threads: must be at least 1; got " + std::to_string(threads));
@@ -169,7 +168,7 @@ class PyPipeline {
       options.kept_regions.push_back({begin_col, end_col, row_step});
     }
     kept_ = keep_samples;
-    options.histogram_skips = histogram_skips;
+    options.n_histograms = n_histograms;
     if (!mask.is_none()) {
       const auto bits =
           mask.cast<py::array_t<std::uint32_t, py::array::c_style | py::array::forcecast>>();
@@ -533,16 +532,15 @@ void register_pipeline(py::module_& m) {
                     std::int64_t, const std::string&, const std::vector<std::size_t>&,
                     const py::object&, const py::dict&,
                     const std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>&,
-                    const std::vector<std::int64_t>&, const py::object&, const py::object&, bool,
-                    std::int64_t, std::int64_t>(),
+                    std::int64_t, const py::object&, const py::object&, bool, std::int64_t,
+                    std::int64_t>(),
            "stages"_a, "image"_a, py::kw_only(), "threads"_a = 1, "chunk_rows"_a = 0,
            "row_multiple"_a = 1, "spool_bytes"_a = -1, "spool_folder"_a = "",
            "taps"_a = std::vector<std::size_t>(), "on_rows"_a = py::none(),
            "foreign"_a = py::dict(),
            "keep_samples"_a = std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>(),
-           "histogram_skips"_a = std::vector<std::int64_t>(), "fit_gain"_a = py::none(),
-           "mask"_a = py::none(), "whole_rows"_a = false, "source_bytes"_a = 0,
-           "memory_bytes"_a = -1)
+           "n_histograms"_a = 0, "fit_gain"_a = py::none(), "mask"_a = py::none(),
+           "whole_rows"_a = false, "source_bytes"_a = 0, "memory_bytes"_a = -1)
       .def_property_readonly("plan", &PyPipeline::plan)
       .def_property_readonly("rows_pushed", &PyPipeline::rows_pushed)
       .def("push", &PyPipeline::push, "samples"_a)

@@ -188,7 +188,7 @@ def test_kept_samples_are_those_of_the_rows(raw: dict[str, NDArray[np.int32]]) -
                 [{"kind": "compress_skips"}],
                 _core.ImageInfo(n_cols=N_COLS, n_skips=5, dtype=dtype, n_rows=17),
                 threads=2, chunk_rows=chunk_rows, keep_samples=[(0, 200, step), (7, 8, 1)],
-                histogram_skips=[0, 4],
+                n_histograms=5,
             )  # fmt: skip
             for row in range(0, 17, 6):
                 pipeline.push(array[row : row + 6])
@@ -197,14 +197,40 @@ def test_kept_samples_are_those_of_the_rows(raw: dict[str, NDArray[np.int32]]) -
             np.testing.assert_array_equal(pipeline.kept_samples(1), array[:, 7:8])
             if "f" in dtype:
                 continue
-            for number, skip in enumerate([0, 4]):
-                first, counts, below, above = pipeline.sample_histogram(number)
+            for skip in range(5):
+                first, counts, below, above = pipeline.sample_histogram(skip)
                 values = array[:, :, skip].astype(int).ravel()
                 assert first == values[0] - 8192
                 inside = values[(values >= first) & (values < first + 16384)]
                 expected = np.bincount(inside - first, minlength=16384)
                 np.testing.assert_array_equal(counts, expected)
                 assert (below, above) == ((values < first).sum(), (values >= first + 16384).sum())
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", ">i2", "<u2", "<i4", ">u4", ">i8"])
+def test_histograms_of_any_samples_leave_blank_ones_out(dtype: str) -> None:
+    from skipstream import _core
+
+    n_skips = 70  # more than are counted side by side
+    kind = np.dtype(dtype)
+    low, high = (np.iinfo(kind).min, np.iinfo(kind).max) if kind.itemsize < 4 else (-9000, 90_000)
+    low = max(low, np.iinfo(kind).min)
+    random = np.random.default_rng(1)
+    samples = random.integers(low, high, (9, 11, n_skips), endpoint=True).astype(kind)
+    samples[0, 0, :] = 7
+    samples[:, ::3] = 5
+    info = _core.ImageInfo(n_cols=11, n_skips=n_skips, dtype=dtype, n_rows=9, blank=5)
+    pipeline = _core.Pipeline([{"kind": "compress_skips"}], info, threads=2, n_histograms=100)
+    pipeline.push(samples)
+    pipeline.finish()
+    for skip in range(n_skips):
+        first, counts, below, above = pipeline.sample_histogram(skip)
+        values = samples[..., skip].astype(np.int64).ravel()
+        values = values[values != 5]
+        assert first == int(samples[0, 0, skip]) - 8192
+        assert (below, above) == ((values < first).sum(), (values >= first + 16384).sum())
+        inside = values[(values >= first) & (values < first + 16384)]
+        np.testing.assert_array_equal(counts, np.bincount(inside - first, minlength=16384))
 
 
 def test_rows_that_are_missing_are_not_among_the_kept_ones() -> None:

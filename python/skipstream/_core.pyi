@@ -240,7 +240,7 @@ class Pipeline:
         on_rows: Callable[[int, NDArray[np.float64], NDArray[np.uint32], int], None] | None = ...,
         foreign: Mapping[str, Callable[[NDArray[np.float64]], Any]] = ...,
         keep_samples: Sequence[tuple[int, int, int]] = ...,
-        histogram_skips: Sequence[int] = ...,
+        n_histograms: int = ...,
         fit_gain: Callable[[NDArray[np.float64]], float] | None = ...,
         mask: NDArray[np.uint32] | None = ...,
         whole_rows: bool = ...,
@@ -276,6 +276,6 @@ class Pipeline:
         """Samples of a region (begin_col, end_col, row_step), as stored: a view, after all rows."""
 
     def sample_histogram(self, number: int) -> tuple[int, NDArray[np.int64], int, int]:
-        """First bin, counts, how many below and above, of one of `histogram_skips`, as stored."""
+        """First bin, counts, how many below and above, of a sample, as stored."""
 
     def findings(self) -> list[dict[str, Any]]: ...

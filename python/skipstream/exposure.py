@@ -231,7 +231,7 @@ class ImageRun:
             spool_folder=str(exposure.folder or tempfile.gettempdir()),
             foreign=reducers_of(config.stages),
             keep_samples=taken.keep_samples if taken is not None else (),
-            histogram_skips=taken.histogram_skips if taken is not None else (),
+            n_histograms=taken.n_histograms if taken is not None else 0,
             fit_gain=_fit_gain if taken is None else taken.fit_gain,
             mask=exposure._known_mask(image),
             whole_rows=samples.whole_rows,

@@ -621,9 +621,9 @@ class Taken:
         return kept
 
     @property
-    def histogram_skips(self) -> list[int]:
-        """Samples of which the core takes histograms."""
-        return list(range(min(N_HISTOGRAMS, self.image.n_skips))) if self._takes_all else []
+    def n_histograms(self) -> int:
+        """First samples of which the core takes histograms."""
+        return min(N_HISTOGRAMS, self.image.n_skips) if self._takes_all else 0
 
     @property
     def stages(self) -> list[str]:
@@ -807,10 +807,9 @@ class Taken:
         planes = {n: plane[region] for n, plane in self._planes["compress_skips"].items()}
         first = pipeline.plan["first_used_skip"]
         histograms = {}
-        for number, skip in enumerate(self.histogram_skips if self._has_histograms else ()):
-            if skip >= first:
-                low, counts, n_below, n_above = pipeline.sample_histogram(number)
-                histograms[skip] = SampleCounts(low + self._zero, counts, n_below, n_above)
+        for skip in range(first, self.n_histograms) if self._has_histograms else ():
+            low, counts, n_below, n_above = pipeline.sample_histogram(skip)
+            histograms[skip] = SampleCounts(low + self._zero, counts, n_below, n_above)
         return _quality(
             planes,
             histograms,

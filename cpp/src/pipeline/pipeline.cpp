@@ -311,11 +311,9 @@ void Pipeline::begin_records(std::size_t n_threads) {
                         std::to_string(region.row_step) + " are not in the image");
     }
   }
-  auto skips = options_.histogram_skips;
-  if (image_.format.kind == SampleKind::floating) skips.clear();
-  std::erase_if(skips, [this](std::int64_t skip) { return skip < 0 || skip >= image_.n_skips; });
+  const bool counts = image_.format.kind != SampleKind::floating;
   records_.begin(image_.n_rows, image_.n_cols, image_.n_skips, image_.format, regions,
-                 std::move(skips), n_threads);
+                 counts ? std::min(options_.n_histograms, image_.n_skips) : 0, n_threads);
   const auto& mask = options_.mask;
   if (!mask.empty() && static_cast<std::int64_t>(mask.size()) != image_.n_rows * image_.n_cols) {
     throw ConfigError("mask: must have the " + std::to_string(image_.n_rows) + " x " +

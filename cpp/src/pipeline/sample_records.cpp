@@ -1,21 +1,27 @@
 #include "skipstream/pipeline/sample_records.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 namespace skipstream {
 
 namespace {
 
-constexpr std::int64_t n_cells = SampleRecords::n_bins + 2;  // and what is below and above
+// What is below and above has cells, too, and what is left out.
+constexpr std::int64_t n_cells = SampleRecords::n_bins + 3;
+constexpr std::int64_t last_cell = n_cells - 2;
+constexpr std::int64_t left_out = n_cells - 1;
+constexpr std::size_t group = 32;  // histograms whose cells lie side by side
 
-template <class T>
-T load(const std::byte* from, bool swapped) {
+template <class T, bool swapped>
+T load(const std::byte* from) {
   std::make_unsigned_t<T> bits{};
   std::memcpy(&bits, from, sizeof(bits));
-  if (swapped) {
+  if constexpr (swapped) {
     std::make_unsigned_t<T> turned{};
     for (std::size_t i = 0; i < sizeof(T); ++i) {
       turned = static_cast<std::make_unsigned_t<T>>((turned << 8U) | (bits & 0xffU));
@@ -26,11 +32,35 @@ T load(const std::byte* from, bool swapped) {
   return static_cast<T>(bits);
 }
 
+/// Calls `function.template operator()<T, swapped>()` for the type of the samples.
+template <class Function>
+auto with_type(const SampleFormat& format, const Function& function) {
+  const bool swapped =
+      format.n_bytes > 1 && format.big_endian != (std::endian::native == std::endian::big);
+  const auto with_order = [&]<class T>() {
+    return swapped ? function.template operator()<T, true>()
+                   : function.template operator()<T, false>();
+  };
+  switch (format.n_bytes) {
+    case 1:
+      return format.is_unsigned ? with_order.template operator()<std::uint8_t>()
+                                : with_order.template operator()<std::int8_t>();
+    case 2:
+      return format.is_unsigned ? with_order.template operator()<std::uint16_t>()
+                                : with_order.template operator()<std::int16_t>();
+    case 4:
+      return format.is_unsigned ? with_order.template operator()<std::uint32_t>()
+                                : with_order.template operator()<std::int32_t>();
+    default:
+      return with_order.template operator()<std::int64_t>();
+  }
+}
+
 }  // namespace
 
 void SampleRecords::begin(std::int64_t n_rows, std::int64_t n_cols, std::int64_t n_skips,
                           const SampleFormat& format, std::vector<KeptRegion> regions,
-                          std::vector<std::int64_t> skips, std::size_t n_threads) {
+                          std::int64_t n_histograms, std::size_t n_threads) {
   n_cols_ = n_cols;
   n_skips_ = n_skips;
   pixel_bytes_ = n_skips * format.n_bytes;
@@ -41,11 +71,11 @@ void SampleRecords::begin(std::int64_t n_rows, std::int64_t n_cols, std::int64_t
     kept_.emplace_back(
         static_cast<std::size_t>(n_kept * (region.end_col - region.begin_col) * pixel_bytes_));
   }
-  skips_ = std::move(skips);
-  firsts_.resize(skips_.size());
-  if (skips_.empty()) return;
+  firsts_.resize(static_cast<std::size_t>(n_histograms));
+  if (firsts_.empty()) return;
+  const std::size_t n_groups = (firsts_.size() + group - 1) / group;
   counts_.assign(n_threads,
-                 std::vector<std::uint32_t>(skips_.size() * static_cast<std::size_t>(n_cells)));
+                 std::vector<std::uint32_t>(n_groups * group * static_cast<std::size_t>(n_cells)));
 }
 
 std::int64_t SampleRecords::bytes() const {
@@ -56,39 +86,39 @@ std::int64_t SampleRecords::bytes() const {
 }
 
 std::int64_t SampleRecords::stored(const std::byte* sample) const {
-  const bool swapped = format_.big_endian != (std::endian::native == std::endian::big);
-  switch (format_.n_bytes) {
-    case 1:
-      return format_.is_unsigned ? load<std::uint8_t>(sample, false)
-                                 : load<std::int8_t>(sample, false);
-    case 2:
-      return format_.is_unsigned ? load<std::uint16_t>(sample, swapped)
-                                 : load<std::int16_t>(sample, swapped);
-    case 4:
-      return format_.is_unsigned ? static_cast<std::int64_t>(load<std::uint32_t>(sample, swapped))
-                                 : load<std::int32_t>(sample, swapped);
-    default:
-      return load<std::int64_t>(sample, swapped);
-  }
+  return with_type(format_, [&]<class T, bool swapped>() {
+    return static_cast<std::int64_t>(load<T, swapped>(sample));
+  });
 }
 
 void SampleRecords::see_first_pixel(const std::byte* samples) {
-  for (std::size_t h = 0; h < skips_.size(); ++h) {
-    firsts_[h] = stored(samples + skips_[h] * format_.n_bytes) - n_bins / 2;
+  for (auto& first : firsts_) {
+    first = stored(samples) - n_bins / 2;
+    samples += format_.n_bytes;
   }
 }
 
-template <class T>
+template <class T, bool swapped>
 void SampleRecords::count(const std::byte* samples, std::int64_t n_pixels, std::size_t thread) {
-  const bool swapped = format_.big_endian != (std::endian::native == std::endian::big);
-  // Pixel by pixel: neighbouring counts then belong to other histograms, and none waits for one.
-  for (std::int64_t i = 0; i < n_pixels; ++i, samples += pixel_bytes_) {
-    std::uint32_t* counts = counts_[thread].data();
-    for (std::size_t h = 0; h < skips_.size(); ++h, counts += n_cells) {
-      const auto value = static_cast<std::int64_t>(
-          load<T>(samples + skips_[h] * static_cast<std::int64_t>(sizeof(T)), swapped));
-      if (format_.blank && value == *format_.blank) continue;
-      ++counts[std::clamp<std::int64_t>(value - firsts_[h] + 1, 0, n_cells - 1)];
+  using Wide = std::conditional_t<(sizeof(T) < 4), std::int32_t, std::int64_t>;
+  const auto blank = static_cast<Wide>(format_.blank.value_or(0));
+  const bool has_blank = format_.blank == std::int64_t{blank};
+  for (std::size_t begin = 0; begin < firsts_.size(); begin += group) {
+    const std::size_t n = std::min(group, firsts_.size() - begin);
+    std::array<Wide, group> first{};
+    for (std::size_t h = 0; h < n; ++h) first[h] = static_cast<Wide>(firsts_[begin + h] - 1);
+    std::uint32_t* counts = counts_[thread].data() + begin * static_cast<std::size_t>(n_cells);
+    const std::byte* from = samples + begin * sizeof(T);
+    // First where all of a pixel go, a loop without a branch; then they are counted.
+    for (std::int64_t i = 0; i < n_pixels; ++i, from += pixel_bytes_) {
+      std::array<std::uint32_t, group> cells;
+      for (std::size_t h = 0; h < n; ++h) {
+        const auto value = static_cast<Wide>(load<T, swapped>(from + h * sizeof(T)));
+        const auto cell = std::clamp<Wide>(value - first[h], 0, last_cell);
+        const Wide counted = has_blank && value == blank ? Wide{left_out} : cell;
+        cells[h] = static_cast<std::uint32_t>(counted) * group + static_cast<std::uint32_t>(h);
+      }
+      for (std::size_t h = 0; h < n; ++h) ++counts[cells[h]];
     }
   }
 }
@@ -110,29 +140,21 @@ void SampleRecords::record(const std::byte* samples, std::int64_t first_pixel,
                   static_cast<std::size_t>((end - begin) * pixel_bytes_));
     }
   }
-  if (skips_.empty()) return;
-  switch (format_.n_bytes) {
-    case 1:
-      return format_.is_unsigned ? count<std::uint8_t>(samples, n_pixels, thread)
-                                 : count<std::int8_t>(samples, n_pixels, thread);
-    case 2:
-      return format_.is_unsigned ? count<std::uint16_t>(samples, n_pixels, thread)
-                                 : count<std::int16_t>(samples, n_pixels, thread);
-    case 4:
-      return format_.is_unsigned ? count<std::uint32_t>(samples, n_pixels, thread)
-                                 : count<std::int32_t>(samples, n_pixels, thread);
-    default:
-      return count<std::int64_t>(samples, n_pixels, thread);
-  }
+  if (firsts_.empty()) return;
+  with_type(format_,
+            [&]<class T, bool swapped>() { count<T, swapped>(samples, n_pixels, thread); });
 }
 
 SampleHistogram SampleRecords::histogram(std::size_t skip) const {
   SampleHistogram all{firsts_.at(skip), std::vector<std::int64_t>(n_bins), 0, 0};
   for (const auto& counts : counts_) {
-    const std::uint32_t* own = counts.data() + skip * static_cast<std::size_t>(n_cells);
-    all.n_below += own[0];
-    all.n_above += own[n_cells - 1];
-    for (std::size_t i = 0; i < all.counts.size(); ++i) all.counts[i] += own[i + 1];
+    const auto count = [&](std::size_t cell) {
+      return counts[(skip / group * static_cast<std::size_t>(n_cells) + cell) * group +
+                    skip % group];
+    };
+    all.n_below += count(0);
+    all.n_above += count(static_cast<std::size_t>(last_cell));
+    for (std::size_t i = 0; i < all.counts.size(); ++i) all.counts[i] += count(i + 1);
   }
   return all;
 }

@@ -29,10 +29,10 @@ struct PipelineOptions {
   /// sixteenth of them or 8 MiB.
   std::int64_t spool_bytes = 48 << 20;
   std::string spool_folder = "/tmp";
-  std::vector<KeptRegion> kept_regions;       ///< whose samples are kept; needs the number of rows
-  std::vector<std::int64_t> histogram_skips;  ///< samples of which histograms are taken
-  FitGain fit_gain;                           ///< for calibrate.gain = "fit"
-  std::vector<std::uint32_t> mask;            ///< (n_rows, n_cols), known beforehand; or empty
+  std::vector<KeptRegion> kept_regions;  ///< whose samples are kept; needs the number of rows
+  std::int64_t n_histograms = 0;         ///< of the first samples; none of floating ones
+  FitGain fit_gain;                      ///< for calibrate.gain = "fit"
+  std::vector<std::uint32_t> mask;       ///< (n_rows, n_cols), known beforehand; or empty
   bool whole_rows = false;         ///< no row comes in parts: there is no room to put one together
   std::int64_t source_bytes = 0;   ///< memory of the cursors of the source that will be run
   std::int64_t memory_bytes = -1;  ///< that the plan may need; below 0: any

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "skipstream/base/large_vector.hpp"
 #include "skipstream/base/sample.hpp"
 
 namespace skipstream {
@@ -30,11 +31,11 @@ class SampleRecords {
  public:
   static constexpr std::int64_t n_bins = 1 << 14;
 
-  /// `skips`: those that get a histogram of `skip` each, of integer samples only.
+  /// `n_histograms`: of the first samples, each gets one; of integer samples only.
   void begin(std::int64_t n_rows, std::int64_t n_cols, std::int64_t n_skips,
-             const SampleFormat& format, std::vector<KeptRegion> regions,
-             std::vector<std::int64_t> skips, std::size_t n_threads);
-  [[nodiscard]] bool is_empty() const { return regions_.empty() && skips_.empty(); }
+             const SampleFormat& format, std::vector<KeptRegion> regions, std::int64_t n_histograms,
+             std::size_t n_threads);
+  [[nodiscard]] bool is_empty() const { return regions_.empty() && firsts_.empty(); }
   [[nodiscard]] std::int64_t bytes() const;
 
   /// Lays the bins around the first pixel of the image, which every chunking knows.
@@ -50,7 +51,7 @@ class SampleRecords {
   [[nodiscard]] SampleHistogram histogram(std::size_t skip) const;
 
  private:
-  template <class T>
+  template <class T, bool swapped>
   void count(const std::byte* samples, std::int64_t n_pixels, std::size_t thread);
   [[nodiscard]] std::int64_t stored(const std::byte* sample) const;
 
@@ -59,10 +60,11 @@ class SampleRecords {
   std::int64_t pixel_bytes_ = 0;
   SampleFormat format_;
   std::vector<KeptRegion> regions_;
-  std::vector<std::vector<std::byte>> kept_;
-  std::vector<std::int64_t> skips_;
-  std::vector<std::int64_t> firsts_;                ///< stored number of bin 0, by histogram
-  std::vector<std::vector<std::uint32_t>> counts_;  ///< by thread: histograms, below, bins, above
+  std::vector<LargeVector<std::byte>> kept_;
+  std::vector<std::int64_t> firsts_;  ///< stored number of bin 0, by histogram
+  /// By thread: groups of histograms, of whose cells (below, bins, above, left out) those of the
+  /// same number lie side by side.
+  std::vector<std::vector<std::uint32_t>> counts_;
 };
 
 }  // namespace skipstream
