@@ -116,7 +116,7 @@ void SampleRecords::count(const std::byte* samples, std::int64_t n_pixels, std::
         const auto value = static_cast<Wide>(load<T, swapped>(from + h * sizeof(T)));
         const auto cell = std::clamp<Wide>(value - first[h], 0, last_cell);
         const Wide counted = has_blank && value == blank ? Wide{left_out} : cell;
-        cells[h] = static_cast<std::uint32_t>(counted) * group + static_cast<std::uint32_t>(h);
+        cells[h] = static_cast<std::uint32_t>(static_cast<std::size_t>(counted) * group + h);
       }
       for (std::size_t h = 0; h < n; ++h) ++counts[cells[h]];
     }
