@@ -40,6 +40,7 @@ _MAX_RATE = 50.0
 # peak does not help to tell charge from noise: with the gain fitted, and held.
 _OVERLAP = 0.35
 _MANY, _MANY_IF_HELD = 2.0, 5.0
+_CLEAR = 0.8  # electrons of a pixel up to which the lowest peak is that of no electron
 _CERTAIN = 16.0  # by which the likelihood must prefer an offset to that of one electron more
 _N_STARTS = 4
 _FEW_ELECTRONS = tuple(map(float, np.geomspace(1e-4, 3, 6)))
@@ -207,10 +208,6 @@ def fit_dark_current(
     ConfigError
         A parameter is impossible, or the shapes differ.
     """
-    if n_peaks is not None and n_peaks < 2:
-        raise _core.ConfigError(f"fit_dark_current.n_peaks: must be at least 2; got {n_peaks}")
-    if gain is not None and not gain > 0:
-        raise _core.ConfigError(f"fit_dark_current.gain: must be above 0; got {gain}")
     values = sorted_usable(pixels, mask, "fit_dark_current")
     return dark_current_of(values, gain=gain, n_peaks=n_peaks, bin_width=bin_width, unit=unit)
 
@@ -222,8 +219,17 @@ def dark_current_of(
     n_peaks: int | None = None,
     bin_width: float | None = None,
     unit: str = "adu",
+    near: FitResult | None = None,
 ) -> FitResult:
-    """`fit_dark_current` of pixels that are `sorted_usable`."""
+    """`fit_dark_current` of pixels that are `sorted_usable`.
+
+    `near` is a fit of pixels of the same kind: where their peak of no electron is that of these
+    pixels, too, there is no need to seek a start.
+    """
+    if n_peaks is not None and n_peaks < 2:
+        raise _core.ConfigError(f"fit_dark_current.n_peaks: must be at least 2; got {n_peaks}")
+    if gain is not None and not gain > 0:
+        raise _core.ConfigError(f"fit_dark_current.gain: must be above 0; got {gain}")
     name, units = "dark current", _dark_current_units(unit)
     if len(values) < 100:
         return failed(name, units, f"needs at least 100 pixels; got {len(values)}", n=len(values))
@@ -237,21 +243,30 @@ def dark_current_of(
     high = max(peak + 15 * noise, float(half + 2.5 * (most - half)) + 3 * noise)
     high = min(high, max(float(values[-1]), peak + 6 * noise) + noise, peak + 500 * noise)
     coarse = histogram_of(values, low, high, noise / 3, unit, is_sorted=True)
-    inside = _between(values, low, high)
-    starts = _starting_points(coarse, inside, peak, noise, gain)
     is_held = gain is not None
-    rough = _fit_range(values, low, high, noise / 3, unit, starts, is_held, is_rough=True)
-    if isinstance(rough, str):
-        return failed(name, units, rough, coarse, len(values))
-    start = dict(zip(starts[0], rough[0].values, strict=True))
-    if start["rate"] > 0.8:  # the peak of no electron may be another one than it seems
-        moved = _shifted(start, (-1, 0, 1, 2))
-        again = _fit_range(values, low, high, noise / 3, unit, moved, is_held, is_rough=True)
-        if not isinstance(again, str) and again[1] < rough[1]:
-            start = dict(zip(moved[0], again[0].values, strict=True))
     no_electron = "no single-electron peak stands out; give the gain"
-    if not is_held and start["gain"] > high - low:  # it left the pixels behind
-        return failed(name, units, no_electron, coarse, len(values))
+    if (
+        near is not None
+        and gain is not None
+        and near["dark_current"] < _CLEAR
+        and abs(peak - near["offset"]) < gain / 2
+    ):
+        start = {"n": float(len(values)), "offset": near["offset"], "noise": near["noise"],
+                 "rate": near["dark_current"], "gain": gain}  # fmt: skip
+    else:
+        inside = _between(values, low, high)
+        starts = _starting_points(coarse, inside, peak, noise, gain)
+        rough = _fit_range(values, low, high, noise / 3, unit, starts, is_held, is_rough=True)
+        if isinstance(rough, str):
+            return failed(name, units, rough, coarse, len(values))
+        start = dict(zip(starts[0], rough[0].values, strict=True))
+        if start["rate"] > _CLEAR:  # the peak of no electron may be another one than it seems
+            moved = _shifted(start, (-1, 0, 1, 2))
+            again = _fit_range(values, low, high, noise / 3, unit, moved, is_held, is_rough=True)
+            if not isinstance(again, str) and again[1] < rough[1]:
+                start = dict(zip(moved[0], again[0].values, strict=True))
+        if not is_held and start["gain"] > high - low:  # it left the pixels behind
+            return failed(name, units, no_electron, coarse, len(values))
     rate = start["rate"]
     n_shown = n_peaks or max(5, math.ceil(rate + 5 * math.sqrt(rate)) + 1)
     low = start["offset"] - 5 * start["noise"]
@@ -274,7 +289,7 @@ def dark_current_of(
             f"charge and noise cannot be told apart: the noise is {noise_electron:.2g} electron"
         )
         return failed(name, units, reason, data, len(values))
-    if v["rate"] > 0.8:
+    if v["rate"] > _CLEAR:
         fitted = dict(zip(start, v, strict=True))
         for shifted in _shifted(fitted, (-1, 1)):
             other = _fit_range(values, low, high, width, unit, [shifted], is_held)
@@ -400,9 +415,10 @@ def fit_dark_current_slices(
     for begin in range(0, image.shape[axis], step):
         part = slice(begin, begin + step)
         index = (part, slice(None)) if axis == 0 else (slice(None), part)
-        band = fit_dark_current(
-            image[index], mask=None if bits is None else bits[index], gain=gain, **parameters
+        values = sorted_usable(
+            image[index], None if bits is None else bits[index], "fit_dark_current"
         )
+        band = dark_current_of(values, gain=gain, near=whole, **parameters)
         bands.append(band)
         centres.append((begin + min(begin + step, image.shape[axis]) - 1) / 2)
     good = [i for i, band in enumerate(bands) if band.status == "ok"]
@@ -519,8 +535,6 @@ def fit_calibration(
     ConfigError
         The shapes differ, or a parameter is impossible.
     """
-    if gain is not None and not gain > 0:
-        raise _core.ConfigError(f"fit_calibration.gain: must be above 0; got {gain}")
     if n_peaks < 2 or min_counts < 1:
         raise _core.ConfigError("fit_calibration: n_peaks must be at least 2, min_counts 1")
     values = sorted_usable(pixels, mask, "fit_calibration")
