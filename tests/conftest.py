@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from readouts import build_readouts
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,3 +41,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = subprocess.run(["cmake", *arguments], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
     return prefix
+
+
+@pytest.fixture(scope="session")
+def readouts(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the programs readout_c and readout_cpp."""
+    return build_readouts(tmp_path_factory.mktemp("readouts"), installed / "lib/cmake/skipstream")

@@ -12,8 +12,17 @@ import pytest
 
 import skipstream as sk
 
+sys.path.insert(0, str(Path(__file__).parent))
+from readouts import build_readouts, config_text
+
 ROOT = Path(__file__).resolve().parent.parent
 N_ROWS, N_COLS, N_SKIPS = 60, 48, 40
+STAGES = [
+    {"kind": "compress_skips", "statistics": ["mean", "median"]},
+    {"kind": "subtract_pedestal"},
+    {"kind": "calibrate", "gain": 5.0},
+    {"kind": "find_clusters", "noise": 0.3},
+]
 
 
 def run(*command: str | Path, **environment: str) -> str:
@@ -38,51 +47,80 @@ def readout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples = np.rint(noise + 5 * electrons[..., None]).astype("<u2")
     folder = tmp_path_factory.mktemp("readout")
     samples.tofile(folder / "samples")
+    (folder / "cfg.toml").write_text(config_text(STAGES, overscan_cols=8))
     with sk.Pipeline(
-        [
-            sk.CompressSkips(statistics=["mean", "median"]),
-            sk.SubtractPedestal(),
-            sk.Calibrate(gain=5.0),
-            sk.FindClusters(noise=0.3),
-        ],
-        n_cols=N_COLS,
-        n_skips=N_SKIPS,
-        dtype="<u2",
-        overscan_cols=8,
+        STAGES, n_cols=N_COLS, n_skips=N_SKIPS, dtype="<u2", overscan_cols=8
     ) as pipeline:
-        values = pipeline.push(samples).planes["mean"]
+        output = pipeline.push(samples)
         pipeline.finish()
         clusters = pipeline.table("clusters")
     assert len(clusters) > 0
-    (folder / "expected").write_bytes(values.tobytes() + clusters.tobytes())
+    rows = [
+        b"".join(plane[row].tobytes() for plane in [*output.planes.values(), output.mask])
+        for row in range(N_ROWS)
+    ]
+    (folder / "expected").write_bytes(b"".join(rows) + clusters.tobytes())
     return folder
 
 
 def check(program: Path, readout: Path, tmp_path: Path) -> None:
-    run(program, readout / "samples", str(N_COLS), str(N_SKIPS), tmp_path / "result")
-    assert (tmp_path / "result").read_bytes() == (readout / "expected").read_bytes()
+    row_bytes = 2 * N_COLS * N_SKIPS
+    for pieces in ([row_bytes], [1000, 3 * row_bytes, 77], [1 << 30]):
+        run(
+            program, readout / "cfg.toml", readout / "samples", "u2", "-1", str(N_COLS),
+            str(N_SKIPS), tmp_path / "result", *map(str, pieces),
+        )  # fmt: skip
+        assert (tmp_path / "result").read_bytes() == (readout / "expected").read_bytes()
 
 
-def built(folder: Path, package: Path) -> Path:
-    run("cmake", "-S", ROOT / "tests/install", "-B", folder, "-G", "Ninja",
-        f"-Dskipstream_DIR={package}")  # fmt: skip
-    run("cmake", "--build", folder)
-    return folder
-
-
-def test_a_program_is_built_against_the_installed_library(
-    installed: Path, readout: Path, tmp_path: Path
+def test_programs_in_c_and_cpp_are_built_against_the_installed_library(
+    readouts: Path, readout: Path, tmp_path: Path
 ) -> None:
-    folder = built(tmp_path, installed / "lib/cmake/skipstream")
+    check(readouts / "readout_cpp", readout, tmp_path)
+    check(readouts / "readout_c", readout, tmp_path)
+
+
+def test_programs_in_c_and_cpp_are_built_against_the_wheel(readout: Path, tmp_path: Path) -> None:
+    package = Path(run(sys.executable, "-m", "skipstream", "--cmakedir").strip())
+    folder = build_readouts(tmp_path / "build", package)
     check(folder / "readout_cpp", readout, tmp_path)
+    check(folder / "readout_c", readout, tmp_path)
 
 
-def test_a_program_is_built_against_the_wheel(readout: Path, tmp_path: Path) -> None:
-    folder = built(tmp_path, Path(run(sys.executable, "-m", "skipstream", "--cmakedir").strip()))
-    check(folder / "readout_cpp", readout, tmp_path)
+def test_a_mistake_in_the_config_is_told_with_its_line(
+    readouts: Path, readout: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "cfg.toml"
+    config.write_text((readout / "cfg.toml").read_text().replace("gain = 5.0", "gian = 5.0"))
+    for program in ("readout_c", "readout_cpp"):
+        done = subprocess.run(
+            [readouts / program, config, readout / "samples", "u2", "-1", "9", "9", "result", "9"],
+            capture_output=True, text=True, cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr == (
+            f'{config}:10: stage[2] calibrate: no key "gian"; did you mean "gain"?\n'
+        )
 
 
-def test_a_program_is_built_with_pkg_config_where_the_prefix_was_moved(
+def test_the_library_asks_nothing_of_the_program_but_memory_files_and_threads(
+    installed: Path,
+) -> None:
+    symbols = run(
+        "nm", "--undefined-only", "--format=just-symbols", installed / "lib/libskipstream.a"
+    )
+    asked = set(symbols.split())
+    assert "pread" in asked or "pread64" in asked
+    for name in (
+        "exit", "_exit", "quick_exit", "abort", "signal", "sigaction", "raise", "setlocale",
+        "printf", "puts", "putchar", "fprintf", "fputs", "fwrite", "perror", "stdout", "stderr",
+        "__printf_chk", "__fprintf_chk", "_ZSt4cout", "_ZSt4cerr", "_ZSt4clog", "__assert_fail",
+        "system", "fork", "execv", "atexit", "longjmp",
+    ):  # fmt: skip
+        assert name not in asked, name
+
+
+def test_programs_are_built_with_pkg_config_where_the_prefix_was_moved(
     installed: Path, readout: Path, tmp_path: Path
 ) -> None:
     moved = tmp_path / "moved"
@@ -91,6 +129,8 @@ def test_a_program_is_built_with_pkg_config_where_the_prefix_was_moved(
         sys.executable, "-m", "pkgconf", "--cflags", "--libs", "skipstream",
         PKG_CONFIG_PATH=str(moved / "lib/pkgconfig"),
     ).split()  # fmt: skip
-    program = tmp_path / "readout_cpp"
-    run("c++", "-std=c++20", ROOT / "tests/install/readout.cpp", *flags, "-o", program)
-    check(program, readout, tmp_path)
+    for compiler, source in (("c++", "readout.cpp"), ("cc", "readout.c")):
+        program = tmp_path / compiler
+        standard = "-std=c++20" if compiler == "c++" else "-std=c99"
+        run(compiler, standard, ROOT / "tests/install" / source, *flags, "-o", program)
+        check(program, readout, tmp_path)

@@ -9,6 +9,8 @@ import random
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,6 +27,9 @@ from numpy.typing import NDArray
 
 import skipstream as sk
 from skipstream.arrange import write_packets
+
+sys.path.insert(0, str(Path(__file__).parent))
+from readouts import config_text
 
 NIGHTLY = bool(os.environ.get("SKIPSTREAM_NIGHTLY"))
 NAMES = ("EXT1", "EXT2", "EXT3", "EXT4")
@@ -58,6 +63,7 @@ class Readout:
         values = np.random.default_rng(seed).normal(-4000, 60, (4, *shape))
         self.images = dict(zip(NAMES, values.round().astype("i4"), strict=True))
         self.fits = folder / "raw.fits"
+        self.programs = folder  # of programs that push rows
         with fitsio.FITS(str(self.fits), "rw") as out:
             out.write(None)
             for image in self.images.values():
@@ -259,8 +265,38 @@ def by_socket(readout: Readout) -> Found:
     return of_files(output, "sent")
 
 
+def by_program(readout: Readout, program: str) -> Found:
+    (readout.folder / "cfg.toml").write_text(config_text(readout.stages, overscan_cols=4))
+    found: Found = {}
+    for name, image in readout.images.items():
+        (readout.folder / "samples").write_bytes(image.tobytes())
+        pieces = [readout.choose.randint(1, 2 * image[0].nbytes) for _ in range(5)]
+        given = ["cfg.toml", "samples", "i4", *readout.shape, "result", *pieces]
+        subprocess.run(
+            [readout.programs / program, *map(str, given)], cwd=readout.folder, check=True
+        )
+        pipeline = new_pipeline(readout, name)
+        names = [plane["name"] for plane in pipeline.plan["stages"][-1]["planes"]]
+        n_rows, n_cols, _ = readout.shape
+        row = np.dtype([(key, "f8", n_cols) for key in names] + [("mask", "u4", n_cols)])
+        result = (readout.folder / "result").read_bytes()
+        rows = np.frombuffer(result, row, n_rows)
+        clusters = np.frombuffer(result[rows.nbytes :], pipeline.table("clusters").dtype)
+        found[name] = of_arrays({key: rows[key] for key in names}, rows["mask"], clusters)
+    return found
+
+
+def by_c(readout: Readout) -> Found:
+    return by_program(readout, "readout_c")
+
+
+def by_cpp(readout: Readout) -> Found:
+    return by_program(readout, "readout_cpp")
+
+
 WAYS: list[Callable[[Readout], Found]] = [
     by_push, by_stream, by_follow, by_watch, by_packets, by_packets_followed, by_socket,
+    by_c, by_cpp,
 ]  # fmt: skip
 
 
@@ -277,8 +313,11 @@ def test_rows_give_the_bits_of_the_file(
     chain: int,
     seed: int,
     tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> None:
     readout = Readout(tmp_path_factory.mktemp("ways"), shape, chain, seed)
+    if way in (by_c, by_cpp):
+        readout.programs = request.getfixturevalue("readouts")
     expected = by_file(readout)
     assert sorted(expected) == list(NAMES)
     found = way(readout)

@@ -1,7 +1,7 @@
 """Write what a fuzz target starts from into a folder: python tests/fuzz/corpus.py TARGET FOLDER.
 
 Those are the inputs that earlier runs found to reach new code (corpus.zip), and the files of
-tests/malformed.py; of packets, a few readouts.
+tests/malformed.py; of packets, a few readouts; of configs, the parts of one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from malformed import cases
 
+import skipstream as sk
 from skipstream.arrange import write_packets
 
 HERE = Path(__file__).resolve().parent
@@ -32,6 +33,10 @@ if target == "packets":
         packet = 3 + 8 * words
         lost = data[: 22 * packet] + data[25 * packet :] + data[3 * packet : 5 * packet]
         path.with_suffix(".lost").write_bytes(bytes([4, 11 + 3 * 16, 40]) + lost)
+elif target == "toml":
+    text = sk.init_config()
+    for number, part in enumerate([text[:400], *text.split("[[stage]]")]):
+        (folder / str(number)).write_text("[[stage]]" * (number > 1) + part)
 elif target != "rice":
     for number, case in enumerate(cases()):
         if len(case.data) < 40_000:

@@ -1,4 +1,4 @@
-// A readout that pushes rows as they come: samples from a file, pixels and clusters to another.
+// The same readout as readout.c, through C++.
 
 #include <cstddef>
 #include <cstdint>
@@ -6,59 +6,67 @@
 #include <exception>
 #include <fstream>
 #include <iostream>
+#include <iterator>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "skipstream/skipstream.hpp"
 
 namespace {
 
-using skipstream::Value;
+std::string content(const char* path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
 
-void process(const char* samples, const char* result, const skipstream::ImageInfo& image) {
-  skipstream::Problems problems;
-  auto chain = skipstream::make_chain(
-      Value::List{
-          Value::Table{{"kind", "compress_skips"}, {"statistics", Value::List{"mean", "median"}}},
-          Value::Table{{"kind", "subtract_pedestal"}},
-          Value::Table{{"kind", "calibrate"}, {"gain", 5.0}},
-          Value::Table{{"kind", "find_clusters"}, {"noise", 0.3}},
-      },
-      {}, problems);
-  for (const auto& problem : problems) throw skipstream::ConfigError(problem);
-  skipstream::Pipeline pipeline(std::move(chain), {});
-  pipeline.begin(image);
-  std::ifstream in(samples, std::ios::binary);
-  std::ofstream out(result, std::ios::binary);
-  pipeline.add_tap(3, [&out](const skipstream::PixelChunk& rows) {
-    const std::streamsize n_pixels = rows.n_rows * rows.n_cols;
-    out.write(reinterpret_cast<const char*>(rows.planes[0]), 8 * n_pixels);
+template <class T>
+void write(std::ofstream& out, std::span<const T> values) {
+  out.write(reinterpret_cast<const char*>(values.data()),
+            static_cast<std::streamsize>(values.size_bytes()));
+}
+
+void process(const std::vector<const char*>& arguments) {
+  const auto config = skipstream::load_config(content(arguments[1]), arguments[1]);
+  auto image = config.image;
+  image.format.is_unsigned = std::string_view(arguments[3]) == "u2";
+  image.format.n_bytes = image.format.is_unsigned ? 2 : 4;
+  image.n_rows = std::atoll(arguments[4]);
+  image.n_cols = std::atoll(arguments[5]);
+  image.n_skips = std::atoll(arguments[6]);
+  std::ofstream out(arguments[7], std::ios::binary);
+  skipstream::Pipeline pipeline(config.chain(), {});
+  const auto last_stage = pipeline.begin(image).stages.back().number.value();
+  pipeline.add_tap(last_stage, [&out](const skipstream::PixelChunk& rows) {
+    for (std::int64_t r = 0; r < rows.n_rows; ++r) {
+      for (std::size_t p = 0; p < rows.planes.size(); ++p) write<double>(out, rows.row(p, r));
+      write<std::uint32_t>(out, rows.mask_row(r));
+    }
   });
-  std::vector<char> row(static_cast<std::size_t>(image.n_cols * image.n_skips) * 2);
-  while (in.read(row.data(), static_cast<std::streamsize>(row.size()))) {
-    pipeline.push(reinterpret_cast<const std::byte*>(row.data()), 1);
+  const std::string samples = content(arguments[2]);
+  auto left = std::as_bytes(std::span(samples));
+  for (std::size_t piece = 8; !left.empty();) {
+    const auto n = std::min(left.size(), static_cast<std::size_t>(std::atoll(arguments[piece])));
+    pipeline.push(left.first(n));
+    left = left.subspan(n);
+    if (++piece == arguments.size()) piece = 8;
   }
   pipeline.finish();
   const auto& clusters = pipeline.tables().at(0).cells;
-  out.write(reinterpret_cast<const char*>(clusters.data()),
-            static_cast<std::streamsize>(8 * clusters.size()));
+  write<skipstream::Cell>(out, {clusters.data(), clusters.size()});
 }
 
 }  // namespace
 
 int main(int n_arguments, char** arguments) {
-  if (n_arguments != 5) {
-    std::cerr << "usage: readout_cpp SAMPLES N_COLS N_SKIPS RESULT\n";
+  if (n_arguments < 9) {
+    std::cerr << "usage: readout_cpp CONFIG SAMPLES TYPE N_ROWS N_COLS N_SKIPS RESULT PIECE...\n";
     return 2;
   }
-  skipstream::ImageInfo image;
-  image.n_cols = std::atoll(arguments[2]);
-  image.n_skips = std::atoll(arguments[3]);
-  image.format.is_unsigned = true;
-  image.overscan_cols = 8;
   try {
-    process(arguments[1], arguments[4], image);
+    process({arguments, arguments + n_arguments});
   } catch (const std::exception& error) {
-    std::cerr << "readout_cpp: " << error.what() << '\n';
+    std::cerr << error.what() << '\n';
     return 1;
   }
   return 0;

@@ -87,10 +87,11 @@ class Pipeline::PixelLink : public StageOutput {
   }
 
   void append(std::size_t table, std::span<const Cell> cells) override {
-    for (auto& known : pipeline_.tables_) {
-      if (known.step + 1 == next_ && known.index == table) {
-        known.cells.append(cells);
-      }
+    auto& tables = pipeline_.tables_;
+    for (std::size_t t = 0; t < tables.size(); ++t) {
+      if (tables[t].step + 1 != next_ || tables[t].index != table) continue;
+      for (const auto& tap : pipeline_.table_taps_) tap(t, cells);
+      keep(tables[t], cells);
     }
   }
 
@@ -98,6 +99,17 @@ class Pipeline::PixelLink : public StageOutput {
   std::vector<Tap> taps;
 
  private:
+  void keep(PipelineTable& table, std::span<const Cell> cells) const {
+    const std::size_t n_columns = table.info.columns.size();
+    if (pipeline_.options_.max_table_rows > 0) {
+      const auto room = static_cast<std::size_t>(pipeline_.options_.max_table_rows) * n_columns;
+      const std::size_t n_kept = std::min(cells.size(), room - table.cells.size());
+      table.n_lost += static_cast<std::int64_t>((cells.size() - n_kept) / n_columns);
+      cells = cells.first(n_kept);
+    }
+    table.cells.append(cells);
+  }
+
   Pipeline& pipeline_;
   std::size_t next_;
 };
@@ -209,7 +221,7 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
           expected < 0 ? options_.spool_bytes : std::min(options_.spool_bytes, expected);
     }
     for (std::size_t t = 0; t < plan.tables.size(); ++t) {
-      tables_.push_back({std::move(plan.tables[t]), i, t, {}});
+      tables_.push_back({std::move(plan.tables[t]), i, t, {}, 0});
     }
     links_.push_back(std::make_unique<PixelLink>(*this, i + 1));
     links_.back()->planes = plan.planes;
@@ -225,7 +237,12 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
     plan_.delay_rows += stage.delay_rows;
     plan_.state_bytes += stage.state_bytes;
   }
+  plan_tables();
   begin_buffers(image_);
+  for (auto& table : tables_) {
+    table.cells.reserve(static_cast<std::size_t>(options_.max_table_rows) *
+                        table.info.columns.size());
+  }
   const std::int64_t row_samples = image_.n_cols * image_.n_skips;
   assembly_.begin(row_samples, pixel_bytes_ / image_.n_skips, options_.whole_rows);
   if (in_order_) zeros_.resize(static_cast<std::size_t>(image_.n_cols * pixel_bytes_));
@@ -321,6 +338,15 @@ void Pipeline::begin_records(std::size_t n_threads) {
   }
   plan_.record_bytes =
       records_.bytes() + static_cast<std::int64_t>(mask.size() * sizeof(std::uint32_t));
+}
+
+void Pipeline::plan_tables() {
+  constexpr std::int64_t most = std::int64_t{1} << 32;
+  options_.max_table_rows = std::clamp<std::int64_t>(options_.max_table_rows, 0, most);
+  for (const auto& table : tables_) {
+    plan_.table_bytes += options_.max_table_rows *
+                         static_cast<std::int64_t>(table.info.columns.size() * sizeof(Cell));
+  }
 }
 
 std::size_t Pipeline::link_after(std::size_t number) const {

@@ -80,6 +80,11 @@ class GrowingArray {
   GrowingArray& operator=(const GrowingArray&) = delete;
   ~GrowingArray() { release(memory_, capacity_bytes_); }
 
+  /// Room for `n` values in all, without an allocation until they are there.
+  void reserve(std::size_t n) {
+    if (n > static_cast<std::size_t>(-1) / 8 / sizeof(T)) throw std::bad_array_new_length();
+    if (n * sizeof(T) > capacity_bytes_) grow(n * sizeof(T));
+  }
   void append(std::span<const T> values) {
     const std::size_t n_bytes = (size_ + values.size()) * sizeof(T);
     if (n_bytes > capacity_bytes_) grow(n_bytes);

@@ -33,9 +33,10 @@ struct PipelineOptions {
   std::int64_t n_histograms = 0;         ///< of the first samples; none of floating ones
   FitGain fit_gain;                      ///< for calibrate.gain = "fit"
   std::vector<std::uint32_t> mask;       ///< (n_rows, n_cols), known beforehand; or empty
-  bool whole_rows = false;         ///< no row comes in parts: there is no room to put one together
-  std::int64_t source_bytes = 0;   ///< memory of the cursors of the source that will be run
-  std::int64_t memory_bytes = -1;  ///< that the plan may need; below 0: any
+  std::int64_t max_table_rows = 0;  ///< of each table, whose room is made at once; 0: they grow
+  bool whole_rows = false;          ///< no row comes in parts: there is no room to put one together
+  std::int64_t source_bytes = 0;    ///< memory of the cursors of the source that will be run
+  std::int64_t memory_bytes = -1;   ///< that the plan may need; below 0: any
 };
 
 struct PlannedStage {
@@ -58,8 +59,9 @@ struct PipelinePlan {
   std::int64_t buffer_bytes = 0;  ///< chunks, cursors, read buffers and scratch of all threads
   std::int64_t state_bytes = 0;   ///< of all stages, and of the barriers' spools
   std::int64_t record_bytes = 0;  ///< of kept samples and histograms
+  std::int64_t table_bytes = 0;   ///< of tables whose rows have a limit
   [[nodiscard]] std::int64_t total_bytes() const {
-    return buffer_bytes + state_bytes + record_bytes;
+    return buffer_bytes + state_bytes + record_bytes + table_bytes;
   }
 };
 
@@ -69,6 +71,7 @@ struct PipelineTable {
   std::size_t step = 0;      ///< pixel step that fills it
   std::size_t index = 0;     ///< its number in that step's plan
   GrowingArray<Cell> cells;  ///< (n_rows, n_columns)
+  std::int64_t n_lost = 0;   ///< rows beyond `max_table_rows`
 };
 
 /// All stages of one image. Rows go in with `push` or `run`; pixel rows come out at the taps and
@@ -76,6 +79,8 @@ struct PipelineTable {
 class Pipeline {
  public:
   using Tap = std::function<void(const PixelChunk& chunk)>;
+  /// `rows` is (n_rows, n_columns) of `tables()[table]`.
+  using TableTap = std::function<void(std::size_t table, std::span<const Cell> rows)>;
   using Progress = std::function<void(std::int64_t rows_done)>;
 
   Pipeline(Chain chain, PipelineOptions options);
@@ -87,6 +92,9 @@ class Pipeline {
 
   /// Rows that leave stage `number` of the configuration are shown to `tap` before they go on.
   void add_tap(std::size_t number, Tap tap);
+  /// Rows of tables are shown to `tap` as stages make them, in the order in which clusters end and
+  /// without what only the whole table tells (nearest_distance); also those beyond the limit.
+  void add_table_tap(TableTap tap) { table_taps_.push_back(std::move(tap)); }
   /// The planes seen by a tap after that stage.
   [[nodiscard]] const std::vector<PlaneInfo>& planes_after(std::size_t number) const;
 
@@ -133,6 +141,7 @@ class Pipeline {
 
   void begin_buffers(const ImageInfo& image);
   void begin_records(std::size_t n_threads);
+  void plan_tables();
   void reduce(const SampleSource& source, std::int64_t first_source_row, std::int64_t n_rows,
               const Progress& progress);
   void deliver(PixelChunk& chunk);
@@ -176,6 +185,7 @@ class Pipeline {
   std::vector<std::unique_ptr<SampleLink>> sample_links_;
   std::vector<std::unique_ptr<Spool>> spools_;  ///< one per pixel step; null: no barrier
   std::vector<PipelineTable> tables_;
+  std::vector<TableTap> table_taps_;
   std::vector<Buffer> buffers_;
   std::vector<std::byte*> read_scratch_;
   std::vector<std::byte*> reduce_scratch_;
