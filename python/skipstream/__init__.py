@@ -49,6 +49,8 @@ if TYPE_CHECKING:
         fit_column_transient,
         measure_halo,
     )
+    from .report import write_report
+    from .results import read_results
     from .running import run
     from .selection import CutFlow, select_clusters
     from .serving import RowSender, serve
@@ -123,6 +125,7 @@ __all__ = [
     "quality_of",
     "read_layout",
     "read_mask",
+    "read_results",
     "run",
     "select_clusters",
     "serve",
@@ -130,6 +133,7 @@ __all__ = [
     "watch",
     "write_calibration",
     "write_mask",
+    "write_report",
     *_stage_classes,
 ]
 
@@ -170,6 +174,8 @@ _LAZY = {
     "add_background": "background",
     "combine_amplifiers": "combine",
     **dict.fromkeys(["Comparison", "compare_runs"], "monitoring"),
+    "read_results": "results",
+    "write_report": "report",
     "measure_cti": "transfer",
     "watch": "watching",
     **dict.fromkeys(["RowSender", "serve"], "serving"),

@@ -25,6 +25,7 @@ __all__ = ["Config", "InputConfig", "OutputConfig", "init_config", "load_config"
 _OUTPUT_FORMATS = {
     "planes": (".fits",),
     "table": (".fits", ".csv", ".ecsv", ".parquet", ".root"),
+    "measures": (".csv", ".json", ".fits", ".ecsv", ".parquet", ".root"),
 }
 
 
@@ -207,7 +208,8 @@ def _read_outputs(
             ending = Path(path).suffix
             if name is None and (ending != ".fits" or "clusters" in Path(path).stem):
                 name = "clusters"
-            formats = _OUTPUT_FORMATS["planes" if name is None else "table"]
+            kind = "planes" if name is None else name if name == "measures" else "table"
+            formats = _OUTPUT_FORMATS[kind]
             if ending not in formats:
                 complain("path", f".path: must end in {', '.join(formats)}; got {_shown(path)}")
             if "{stem}" not in path:
@@ -265,7 +267,10 @@ def _default_outputs(
             OutputConfig(after="find_clusters", path="{stem}_clusters.fits", table="clusters")
         )
     if measures:
-        outputs.append(OutputConfig(after="", path="{stem}_measures.csv", table="measures"))
+        outputs += [
+            OutputConfig(after="", path=f"{{stem}}_measures{ending}", table="measures")
+            for ending in (".csv", ".json")
+        ]
     return tuple(outputs)
 
 

@@ -584,6 +584,11 @@ class Exposure:
             header = [*card("EXTNAME", trees[0].name.upper(), "what the rows are")]
             write_trees(target, trees, [*header, *provenance(source)])
             return
+        if target.suffix == ".json":
+            from .results import write_results
+
+            write_results(target, self._measured)
+            return
         header = [*card("EXTNAME", name.upper(), "what the rows are")]
         if name == "measures":
             from .measuring import COLUMNS, measure_table

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from .ledger import JOURNAL, Ledger
+from .ledger import Ledger
 from .outputs import whole_file
 from .reference import unknown_name
 from .run_differences import (
@@ -28,6 +28,7 @@ from .run_differences import (
     residual_test,
     share_test,
 )
+from .run_files import Plane, plane_file, planes_of, read_run
 from .table_files import read_rows
 from .tables import Table
 
@@ -363,74 +364,12 @@ class _Run:
     units: dict[str, str] = field(default_factory=dict)
 
 
-def _is_region(region: Any) -> bool:
-    return (
-        isinstance(region, list)
-        and len(region) == 4
-        and all(isinstance(i, int) and i >= 0 for i in region)
-    )
-
-
-def _placed(output: Path, folder: Path) -> Path:
-    """Where an output is now: the folder may have been moved."""
-    if output.is_file():
-        return output
-    moved = (folder.joinpath(*output.parts[-n:]) for n in range(1, len(output.parts)))
-    return next((path for path in moved if path.is_file()), output)
-
-
 def _open_run(folder: Path) -> _Run:
-    if not (folder / JOURNAL).is_file():
-        raise _core.IoError(f"{folder}: no {JOURNAL}: no run has written here")
-    done: dict[str, tuple[list[Path], str]] = {}
-    active: dict[str, dict[str, list[int]]] = {}
-    for entry in Ledger(folder).entries():
-        path = entry.get("path", "")
-        if entry["event"] == "image":
-            region: Any = entry.get("active")
-            if _is_region(region):
-                active.setdefault(path, {})[str(entry.get("amplifier"))] = region
-        elif entry["event"] == "file" and entry["status"] == "done":
-            found = [_placed(Path(name), folder) for name in entry["outputs"]]
-            done[path] = [o for o in found if o.is_file()], str(entry.get("config"))
-        elif entry["event"] == "file" and entry["status"] in ("failed", "partial"):
-            done.pop(path, None)
+    done = [file for file in read_run(folder).values() if file.status == "done"]
     if not done:
         raise _core.ConfigError(f"{folder}: no file of this run is done")
-    files = [(path, outputs, active.get(path, {})) for path, (outputs, _) in done.items()]
-    return _Run(folder, {config for _, config in done.values()}, files)
-
-
-class _Plane(NamedTuple):
-    amplifier: str
-    values: Floats
-    mask: NDArray[np.int64]
-    header: Mapping[str, Any]
-
-
-def _planes(path: Path) -> Iterator[_Plane]:
-    """First plane and mask of each amplifier of a file of planes; none of another file."""
-    from astropy.io import fits
-
-    _core.scan_fits(str(path), path.name)  # refuses what is cut off or malformed
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            first: dict[int, Any] = {}
-            for hdu in hdus[1:]:
-                if not isinstance(hdu, fits.ImageHDU) or "AMPNAME" not in hdu.header:
-                    return
-                number = hdu.header["EXTVER"]
-                if hdu.name != "MASK":
-                    first.setdefault(number, hdu)
-                elif number in first:
-                    plane = first[number]
-                    values = np.asarray(plane.data, np.float64)
-                    mask = np.asarray(hdu.data, np.int64)
-                    if values.ndim != 2 or mask.shape != values.shape:
-                        raise ValueError(f"plane {values.shape}, mask {mask.shape}")
-                    yield _Plane(str(plane.header["AMPNAME"]), values, mask, plane.header)
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise _core.IoError(f"{path}: cannot read its planes: {error}") from None
+    files = [(file.path, file.outputs, file.active) for file in done]
+    return _Run(folder, {file.config for file in done}, files)
 
 
 def _bits(names: Iterable[str]) -> int:
@@ -456,7 +395,7 @@ def _median_and_mad(values: Floats, axis: int) -> tuple[Floats, Floats]:
     return median, mad
 
 
-def _region(plane: _Plane, region: list[int] | None) -> tuple[int, int, int, int]:
+def _region(plane: Plane, region: list[int] | None) -> tuple[int, int, int, int]:
     """Active pixels of a plane, if the journal says it; else all."""
     n_rows, n_cols = plane.values.shape
     if region is not None:
@@ -466,7 +405,7 @@ def _region(plane: _Plane, region: list[int] | None) -> tuple[int, int, int, int
     return 0, n_rows, 0, n_cols
 
 
-def _parts(plane: _Plane, region: tuple[int, int, int, int]) -> tuple[Floats, Floats]:
+def _parts(plane: Plane, region: tuple[int, int, int, int]) -> tuple[Floats, Floats]:
     """Active pixels and overscan, NaN where they are left out."""
     begin_row, end_row, begin, end = region
     bits = _bits(name for _, name, _ in _core.mask_names() if name not in _JUDGED)
@@ -474,7 +413,7 @@ def _parts(plane: _Plane, region: tuple[int, int, int, int]) -> tuple[Floats, Fl
     return values[begin_row:end_row, begin:end], values[begin_row:end_row, end:]
 
 
-def _take_image(of: _Amplifier, plane: _Plane, edges: Floats) -> None:
+def _take_image(of: _Amplifier, plane: Plane, edges: Floats) -> None:
     active, overscan = _parts(plane, of.region)
     header = plane.header
     median, mad = _median_and_mad(active, 1)
@@ -523,7 +462,7 @@ def _row_counts(active: Floats, edges: Floats) -> NDArray[np.int64]:
     return counts.reshape(len(active), n_bins)
 
 
-def _edges(planes: Iterable[tuple[_Plane, list[int] | None]]) -> dict[str, Floats]:
+def _edges(planes: Iterable[tuple[Plane, list[int] | None]]) -> dict[str, Floats]:
     """Edges of bins that hold about as many pixels each, by amplifier."""
     found: dict[str, list[Floats]] = {}
     for plane, region in planes:
@@ -542,19 +481,11 @@ def _edges(planes: Iterable[tuple[_Plane, list[int] | None]]) -> dict[str, Float
     return edges
 
 
-def _plane_file(outputs: Sequence[Path]) -> Path | None:
-    """The last output that holds planes: those nearest to charge."""
-    for path in reversed(outputs):
-        if path.suffix == ".fits" and next(_planes(path), None) is not None:
-            return path
-    return None
-
-
 def _take_measures(run: _Run, outputs: Sequence[Path]) -> None:
     for path in outputs:
         if path.suffix not in (".csv", ".ecsv", ".parquet", ".fits", ".root"):
             continue
-        if path.suffix == ".fits" and next(_planes(path), None) is not None:
+        if path.suffix == ".fits" and next(planes_of(path), None) is not None:
             continue
         try:
             rows = read_rows(path)
@@ -575,8 +506,8 @@ def _take_measures(run: _Run, outputs: Sequence[Path]) -> None:
 
 def _take_run(run: _Run, edges: Mapping[str, Floats]) -> None:
     for _, outputs, active in run.files:
-        path = _plane_file(outputs)
-        for plane in _planes(path) if path is not None else ():
+        path = plane_file(outputs)
+        for plane in planes_of(path) if path is not None else ():
             if plane.amplifier not in edges:
                 continue
             region = _region(plane, active.get(plane.amplifier))
@@ -670,13 +601,13 @@ def _limits(thresholds: Mapping[str, Any] | None) -> dict[str, Thresholds]:
     return read_thresholds(thresholds or {})
 
 
-def _first_planes(runs: Sequence[_Run]) -> Iterator[tuple[_Plane, list[int] | None]]:
+def _first_planes(runs: Sequence[_Run]) -> Iterator[tuple[Plane, list[int] | None]]:
     """Of the first file with planes of each run."""
     for run in runs:
         for _, outputs, active in run.files:
-            path = _plane_file(outputs)
+            path = plane_file(outputs)
             if path is not None:
-                for plane in _planes(path):
+                for plane in planes_of(path):
                     yield plane, active.get(plane.amplifier)
                 break
 

@@ -7,6 +7,7 @@ given. Nothing is shown or saved here.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "match_clusters",
     "plot_charge_distribution",
+    "plot_cluster_gallery",
     "plot_clusters",
     "plot_defects",
     "plot_fit",
@@ -50,8 +52,9 @@ BLUE, ORANGE, GREEN, VERMILLION, SKY, GREY = (
     "#56B4E9",
     "#8A8A8A",
 )
+COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, SKY, GREY, "#CC79A7", "#000000")
 _UNIT_TEXT = {"electron": "e\N{SUPERSCRIPT MINUS}", "adu": "ADU"}
-_STYLE = {
+STYLE = {
     "font.size": 9.0,
     "axes.titlesize": 10.0,
     "axes.titleweight": "bold",
@@ -384,6 +387,7 @@ def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
     if result.model is None:
         is_ok = result.status == "ok"
         lines = [*_shown_values(result), *result.notes] if is_ok else [result.status, result.reason]
+        lines = [part for line in lines for part in textwrap.wrap(line, 36)]
         ax.text(0.98, 0.97, "\n".join(lines), transform=ax.transAxes, ha="right", va="top",
                 fontsize=7.5, color="black" if is_ok else VERMILLION)  # fmt: skip
         ax.set_xlabel(f"pixel value ({unit})")
@@ -423,7 +427,12 @@ def plot_spectrum(spectrum: Spectrum, ax: Axes | None = None) -> Axes:
         ax.annotate(f"{frequency:.5g}", (frequency, amplitude), (0, 6), ha="center",
                     textcoords="offset points", fontsize=7.5)  # fmt: skip
     ax.set(xlabel=f"frequency ({spectrum.frequency_unit})", ylabel="mean amplitude",
-           title="noise spectrum", yscale="log")  # fmt: skip
+           title="noise spectrum")  # fmt: skip
+    low, high = np.min(spectrum.amplitude, initial=0), np.max(spectrum.amplitude, initial=0)
+    if low > 0 and high > 10 * low:
+        ax.set_yscale("log")
+    else:
+        ax.set_ylim(0, 1.25 * high if high > 0 else 1)
     return ax
 
 
@@ -568,6 +577,45 @@ def _peaks(x: NDArray[np.float64], noise: float, rate: float) -> NDArray[np.floa
             break
     scaled: NDArray[np.float64] = density / (noise * math.sqrt(2 * math.pi))
     return scaled
+
+
+def plot_cluster_gallery(
+    figure: Figure,
+    image: ArrayLike,
+    boxes: Sequence[tuple[int, int, int, int]],
+    charges: Sequence[float],
+    *,
+    unit: str = "",
+) -> None:
+    """Draw parts of a plane, one for each cluster, in two lines.
+
+    Parameters
+    ----------
+    figure
+        Of which the axes are made.
+    image
+        ``(n_rows, n_cols)``.
+    boxes
+        First and last row, first and last column of each cluster, inclusive.
+    charges, unit
+        Of the clusters.
+    """
+    plane = _image_of(image)
+    n_across = max(1, -(-len(boxes) // 2))
+    grid = figure.subplots(2 if len(boxes) > 1 else 1, n_across, squeeze=False)
+    for ax in grid.ravel():
+        ax.set_axis_off()
+    for ax, (y_min, y_max, x_min, x_max), charge in zip(grid.ravel(), boxes, charges, strict=False):
+        half = max(y_max - y_min, x_max - x_min) // 2 + 4
+        y, x = (y_min + y_max) // 2, (x_min + x_max) // 2
+        rows = slice(max(0, y - half), y + half + 1)
+        cols = slice(max(0, x - half), x + half + 1)
+        part = plane[rows, cols]
+        top = float(np.nanmax(part)) if np.isfinite(part).any() else 1.0
+        ax.imshow(part, origin="lower", cmap="inferno", vmin=min(0.0, top / 2), vmax=top,
+                  interpolation="nearest")  # fmt: skip
+        ax.set_title(f"{charge:.4g} {unit}\nrow {y}, column {x}", fontsize=7.5, loc="center",
+                     fontweight="normal")  # fmt: skip
 
 
 def plot_pedestal(
@@ -755,7 +803,7 @@ def plot_summary(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):  # type: ignore[arg-type,unused-ignore]
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type,unused-ignore]
         figure = Figure(figsize=(12.0, 8.0), layout="constrained")
         FigureCanvasAgg(figure)
         if title:

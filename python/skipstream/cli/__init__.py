@@ -27,6 +27,7 @@ _COMMANDS = {
     "defects": "calibrations",
     "quality": "quality",
     "compare": "comparing",
+    "report": "reporting",
     "simulate": "simulations",
     "demo": "simulations",
 }

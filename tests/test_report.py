@@ -1,0 +1,255 @@
+"""The page about a run, and results that come back from files."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import fields, is_dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import skipstream as sk
+from skipstream.cli import main
+from skipstream.simulate import simulate
+
+CONFIG: dict[str, Any] = {
+    "input": {"overscan_cols": 60, "prescan_cols": 8},
+    "stage": [
+        {"kind": "compress_skips", "statistics": ["mean", "std", "sample(0)"]},
+        {"kind": "subtract_pedestal", "region": "overscan"},
+        {"kind": "calibrate", "gain": 5.0},
+        {"kind": "mask_edges", "columns": 2},
+        {"kind": "find_clusters", "threshold": 4.0, "seed": 10.0},
+    ],
+    "measure": [
+        {"kind": "noise_vs_skips"},
+        {"kind": "charge_loss"},
+        {"kind": "noise_spectrum"},
+        {"kind": "fit_dark_current", "after": "subtract_pedestal"},
+        {"kind": "find_patterns"},
+        {"kind": "charge_per_axis"},
+        {"kind": "quality"},
+    ],
+}
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+class Page(HTMLParser):
+    """Elements, addresses and texts of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    def having(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    paths = []
+    for seed in (1, 2, 3):
+        paths.append(folder / f"Img_{seed}.fits")
+        simulate(paths[-1], n_rows=120, n_cols=160, n_skips=60, seed=seed)
+    paths.append(folder / f"{HOSTILE}.fits")
+    paths[-1].write_bytes(b"SIMPLE")
+    results = list(sk.run(sk.load_config(CONFIG), paths, output=folder / "out"))
+    assert [r.status for r in results] == ["done", "done", "done", "failed"]
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def page(out: Path) -> Page:
+    path = sk.write_report(out, out.parent / "page.html", n_images=1)
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def test_the_page_says_what_was_done_refused_and_found(page: Page) -> None:
+    assert "3 done, 1 refused" in page.text
+    assert "a header alone has 2880" in page.text
+    for name in ("Img_1.fits", "dark current", "sigma 1", "imgNoise", "stage[2] calibrate"):
+        assert name in page.text
+    shown = [image["alt"] for image in page.having("img")]
+    for name in ("dark_current of each file", "charge of all clusters of the run", "noise_spectrum",
+                 "picture of the pixels", "picture of the mask", "median of each row",
+                 "fit_dark_current", "find_patterns", "charge_loss"):  # fmt: skip
+        assert name in shown
+    assert "EDGE" in page.text
+
+
+def test_the_page_needs_nothing_else(page: Page) -> None:
+    for tag, attributes in page.elements:
+        for name in ("src", "href", "action", "data", "poster", "srcset"):
+            value = attributes.get(name) or ""
+            assert value.startswith("data:image/") or not value, (tag, name, value[:50])
+    (policy,) = (m for m in page.having("meta") if "http-equiv" in m)
+    assert str(policy["content"]).startswith("default-src 'none'; img-src data:;")
+
+
+def test_texts_of_anybody_stay_texts(page: Page) -> None:
+    assert HOSTILE in page.text
+    assert not any("onerror" in attributes for _, attributes in page.elements)
+    assert len(page.having("script")) == 1
+
+
+def test_every_table_can_be_sorted_with_the_keyboard(page: Page) -> None:
+    assert len(page.having("button")) > 10
+    assert all(button.get("type") == "button" for button in page.having("button"))
+    assert all(image.get("alt") for image in page.having("img"))
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium")
+def test_a_click_sorts_the_table_in_a_browser(out: Path, tmp_path: Path) -> None:
+    path = sk.write_report(out, tmp_path / "page.html", n_images=0)
+    click = """<script>
+        var buttons = Array.from(document.querySelectorAll("th button"));
+        var button = buttons.find(b => b.textContent === "sigma last");
+        var cells = () => Array.from(document.querySelectorAll("table.sortable tbody tr")).map(
+            row => row.cells[button.closest("th").cellIndex].dataset.value).join(" ");
+        button.click(); var up = cells();
+        button.click(); document.title = up + ";" + cells() + ";"
+            + button.closest("th").getAttribute("aria-sort");
+        </script></body>"""
+    path.write_text(path.read_text(encoding="utf-8").replace("</body>", click), encoding="utf-8")
+    done = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+         "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
+         path.as_uri()],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    title = re.search(r"<title>(.*?)</title>", done.stdout)
+    assert title is not None, done.stderr
+    up, down, sorting = title[1].split(";")
+    numbers = [float(x) for x in up.split()]
+    assert len(numbers) == 3
+    assert numbers == sorted(numbers)
+    assert [float(x) for x in down.split()] == numbers[::-1]
+    assert sorting == "descending"
+
+
+def test_a_page_of_many_images_is_small(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    from astropy.io import fits
+
+    sizes = []
+    for n in (20, 60):
+        paths = []
+        for i in range(n):
+            paths.append(tmp_path / f"{n}_{i}.fits")
+            samples = random.normal(1000, 10, (6, 40 * 4)).astype("i2")
+            fits.PrimaryHDU(samples, fits.Header({"NDCMS": 4})).writeto(paths[-1])
+        config = {
+            "stage": [{"kind": "compress_skips", "statistics": ["mean", "std"]},
+                      {"kind": "subtract_pedestal"}],
+            "measure": [{"kind": "quality"}, {"kind": "charge_loss"}],
+        }  # fmt: skip
+        out = tmp_path / f"out{n}"
+        assert all(r.status == "done" for r in sk.run(sk.load_config(config), paths, output=out))
+        sizes.append(sk.write_report(out, n_images=1).stat().st_size)
+    # 1,000 of them, and six with their pictures, are below 10 MB.
+    assert sizes[1] - sizes[0] < 40 * 4000
+
+
+def test_a_fit_that_fails_is_told(tmp_path: Path) -> None:
+    from astropy.io import fits
+
+    samples = np.random.default_rng(1).normal(1000, 10, (40, 60 * 9)).astype("i2")
+    fits.PrimaryHDU(samples, fits.Header({"NDCMS": 9})).writeto(tmp_path / "raw.fits")
+    config = {
+        "stage": [{"kind": "compress_skips"}, {"kind": "subtract_pedestal"}],
+        "measure": [{"kind": "fit_dark_current"}],
+    }
+    list(sk.run(sk.load_config(config), [tmp_path / "raw.fits"], output=tmp_path / "out"))
+    page = Page(sk.write_report(tmp_path / "out").read_text(encoding="utf-8"))
+    assert "a fit failed in 1 of 1" in page.text
+    assert "no single-electron peak" in page.text
+
+
+def test_the_command_writes_the_page_into_the_folder(out: Path, tmp_path: Path) -> None:
+    shutil.copytree(out, tmp_path / "out")
+    done = CliRunner().invoke(main, ["report", str(tmp_path / "out"), "--images", "0"])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out/report.html").stat().st_size > 10_000
+    none = CliRunner().invoke(main, ["report", str(tmp_path)])
+    assert none.exit_code == 2
+    assert "no run.jsonl: no run has written here" in none.output
+
+
+def equal(one: Any, other: Any) -> bool:
+    if is_dataclass(one):
+        assert type(one) is type(other)
+        return all(equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
+    if isinstance(one, np.ndarray):
+        names = one.dtype.names
+        if names:
+            return names == other.dtype.names and all(equal(one[n], other[n]) for n in names)
+        return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(equal(one[k], other[k]) for k in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other or (one != one and other != other))
+
+
+def test_results_come_back_as_they_were(out: Path, tmp_path: Path) -> None:
+    path = out.parent / "Img_1.fits"
+    (result,) = sk.run(sk.load_config(CONFIG), [path])
+    read = sk.read_results(out / "Img_1_measures.json")
+    (measures,) = read.values()
+    assert list(measures) == list(result.measures)
+    for name, measure in measures.items():
+        assert equal(result.measures[name], measure), name
+        assert repr(measure) == repr(result.measures[name])
+        assert measure.plot() is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("no json", "no JSON"),
+        ("[]", "skipstream_results must be 1"),
+        ('{"skipstream_results": 2}', "got 2"),
+        ('{"skipstream_results": 1}', "results that are none"),
+        ('{"skipstream_results": 1, "results": [{"amplifier": "U", "measure": "m", "result": 5}]}',
+         "a int is no result"),
+        ('{"skipstream_results": 1, "results": [{"amplifier": "U", "measure": "m", "result": '
+         '{"is": "Popen", "args": "x"}}]}', "Popen"),
+        ('{"skipstream_results": 1, "results": [{"amplifier": "U", "measure": "m", "result": '
+         '{"is": "FitResult"}}]}', "notes"),
+    ],
+)  # fmt: skip
+def test_results_that_are_none_are_refused(text: str, wrong: str, tmp_path: Path) -> None:
+    path = tmp_path / "x_measures.json"
+    path.write_text(text)
+    with pytest.raises(sk.ConfigError, match=re.escape(wrong)):
+        sk.read_results(path)
+
+
+def test_results_are_plain_json(out: Path) -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    text = (out / "Img_2_measures.json").read_text()
+    content = json.loads(text, parse_constant=refuse)
+    assert {line["measure"] for line in content["results"]} >= {"quality", "fit_dark_current"}
