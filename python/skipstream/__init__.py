@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .image_quality import Quality, SampleCounts, quality, quality_of
     from .inputs import InputConfig
     from .layout import FileLayout, ImageLayout, read_layout
+    from .looks import quick_look
     from .masking import DefectMap, crosstalk_masks, find_defects, read_mask, write_mask
     from .monitoring import Comparison, compare_runs
     from .patterns import Patterns, correct_crosstalk, find_patterns, measure_crosstalk
@@ -123,6 +124,7 @@ __all__ = [
     "noise_vs_skips",
     "quality",
     "quality_of",
+    "quick_look",
     "read_layout",
     "read_mask",
     "read_results",
@@ -174,6 +176,7 @@ _LAZY = {
     "add_background": "background",
     "combine_amplifiers": "combine",
     **dict.fromkeys(["Comparison", "compare_runs"], "monitoring"),
+    "quick_look": "looks",
     "read_results": "results",
     "write_report": "report",
     "measure_cti": "transfer",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "match_clusters",
     "plot_charge_distribution",
+    "plot_cluster_charge",
     "plot_cluster_gallery",
     "plot_clusters",
     "plot_defects",
@@ -41,6 +42,7 @@ __all__ = [
     "plot_recovered_charge",
     "plot_spectrum",
     "plot_summary",
+    "plot_values",
 ]
 
 # Colours that stay apart in any kind of colour vision (Okabe and Ito), and in print.
@@ -180,7 +182,8 @@ def plot_image(
     bar.set_label(_UNIT_TEXT.get(unit, unit))
     bar.outline.set_linewidth(0.5)
     if stretch == "asinh":
-        powers = [0.0, *(10.0**n for n in range(7))]
+        # Powers below the linear part would stand on top of one another.
+        powers = [0.0, *(10.0**n for n in range(7) if 10.0**n > 0.6 * linear_width)]
         bar.ax.yaxis.set_major_locator(FixedLocator([t for t in powers if low <= t <= high]))
         bar.ax.yaxis.set_minor_locator(NullLocator())
         bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -838,7 +841,7 @@ def plot_summary(
             title="pixel charge" if select is None else "pixel charge outside clusters",
         )
         if truth is None:
-            _plot_spectrum(result.clusters, bottom_right.subplots())
+            plot_cluster_charge(result.clusters["charge"], bottom_right.subplots())
         else:
             axes = bottom_right.subplots(2, 1, sharex=True, height_ratios=[3, 1])
             plot_recovered_charge(
@@ -847,19 +850,70 @@ def plot_summary(
     return figure
 
 
-def _plot_spectrum(clusters: NDArray[np.void], ax: Axes) -> None:
+def plot_cluster_charge(charge: ArrayLike, ax: Axes | None = None) -> Axes:
+    """Draw how often clusters have which charge.
+
+    Parameters
+    ----------
+    charge
+        ``(n,)``, e-; what is not above 0 is left out.
+    ax
+        Default: new ones.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
     from matplotlib.ticker import MaxNLocator
 
-    charge = clusters["charge"]
-    charge = charge[charge > 0]
-    if len(charge):
-        low, high = math.log10(charge.min()), math.log10(charge.max())
+    ax = _axes(ax)
+    every = np.asarray(charge, np.float64)
+    positive = every[every > 0]
+    if len(positive):
+        low, high = math.log10(positive.min()), math.log10(positive.max())
         edges = np.logspace(low - 0.1, high + 0.1, 40)
-        ax.stairs(np.histogram(charge, edges)[0], edges, fill=True, color=SKY, ec=BLUE, lw=0.6)
+        ax.stairs(np.histogram(positive, edges)[0], edges, fill=True, color=SKY, ec=BLUE, lw=0.6)
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(
         xscale="log",
         xlabel=f"cluster charge ({_UNIT_TEXT['electron']})",
         ylabel="clusters",
-        title=f"{len(clusters)} clusters",
+        title=f"{len(every)} clusters",
     )
+    return ax
+
+
+def plot_values(values: ArrayLike, ax: Axes | None = None, *, unit: str = "") -> Axes:
+    """Draw the histogram of pixel values, around where most of them are.
+
+    Parameters
+    ----------
+    values
+        Any shape; NaN is left out.
+    ax
+        Default: new ones.
+    unit
+        Of the values.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    finite = np.asarray(values, np.float64).ravel()
+    finite = finite[np.isfinite(finite)]
+    low, high = _robust_limits(finite, 0.2)
+    reach = (high - low) / 4
+    counts, edges = np.histogram(finite, 200, (low - reach, high + reach))
+    ax.stairs(counts, edges, fill=True, color=SKY, alpha=0.55)
+    ax.stairs(counts, edges, color=BLUE, lw=0.7)
+    ax.set_ylim(0.5, 3 * max(1, int(counts.max())))
+    ax.set_yscale("log")
+    shown = f" ({_unit_text(unit)})" if unit else ""
+    ax.set(
+        xlim=(edges[0], edges[-1]),
+        xlabel=f"pixel value{shown}",
+        ylabel="pixels",
+        title=f"{len(finite)} pixels",
+    )
+    return ax

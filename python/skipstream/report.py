@@ -296,7 +296,8 @@ def _summary(
         )
     times = [e["time"] for e in Ledger(folder).entries() if isinstance(e.get("time"), str)]
     if times:
-        lines.append(("", "begun", f"{min(times)}, last {max(times)}"))
+        first, last = min(times), max(times)
+        lines.append(("", "run", first if first == last else f"{first} to {last}"))
     return lines
 
 

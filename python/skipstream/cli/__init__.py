@@ -28,6 +28,7 @@ _COMMANDS = {
     "quality": "quality",
     "compare": "comparing",
     "report": "reporting",
+    "show": "reporting",
     "simulate": "simulations",
     "demo": "simulations",
 }

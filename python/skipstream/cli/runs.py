@@ -66,6 +66,9 @@ if TYPE_CHECKING:
 @click.option(
     "--allow-partial", is_flag=True, help="A file that is cut off does not count as failed."
 )
+@click.option(
+    "--save-plots", is_flag=True, help="Draw every measure into plots/ of the folder: PNG and PDF."
+)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON on stdout.")
 @one_clear_message
@@ -83,6 +86,7 @@ def run(
     strict: bool,
     memory: str | None,
     allow_partial: bool,
+    save_plots: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -117,11 +121,20 @@ def run(
         ):
             results.append(result)
             progress.result(result)
+            if save_plots and result.measures:
+                _save_plots(output / "plots", result)
     if as_json:
         click.echo(json.dumps(summary(results), indent=2))
     bad = ("failed",) if allow_partial else ("failed", "partial")
     if any(result.status in bad for result in results):
         raise SystemExit(EXIT_FAILED)
+
+
+def _save_plots(folder: Path, result: ImageResult) -> None:
+    from ..layout import stem_of
+    from ..looks import save_plots
+
+    save_plots(folder, stem_of(result.path), result.amplifier, result.measures)
 
 
 class Progress:
