@@ -7,6 +7,7 @@
 #include "skipstream/base/error.hpp"
 #include "skipstream/base/mask.hpp"
 #include "skipstream/kernels/dispatch.hpp"
+#include "skipstream/pipeline/alarms.hpp"
 #include "skipstream/pipeline/chain.hpp"
 #include "skipstream/version.hpp"
 
@@ -91,6 +92,23 @@ PYBIND11_MODULE(_core, m) {
         return to_python(chain.filled);
       },
       py::arg("stages"), py::arg("foreign") = std::vector<std::string>());
+  m.def("alarm_schema", [] {
+    py::dict schema(to_python(schema_of<Alarm>()));
+    py::list statistics;
+    for (const auto& statistic : alarm_statistics) {
+      statistics.append(py::make_tuple(statistic.name, statistic.doc, statistic.of_image));
+    }
+    schema["statistics"] = statistics;
+    return schema;
+  });
+  m.def(
+      "check_alarms",
+      [](const py::object& alarms) {
+        Problems problems;
+        make_alarms(to_value(alarms), problems);
+        return problems;
+      },
+      py::arg("alarms"));
   m.def(
       "check_parameters",
       [](const py::object& stage) {

@@ -143,7 +143,8 @@ class PyPipeline {
              const py::object& on_rows, const py::dict& foreign,
              const std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>& keep_samples,
              std::int64_t n_histograms, const py::object& fit_gain, const py::object& mask,
-             bool whole_rows, std::int64_t source_bytes, std::int64_t memory_bytes)
+             bool whole_rows, std::int64_t source_bytes, std::int64_t memory_bytes,
+             const py::object& alarms, const py::object& on_alarm, bool row_statistics)
       : image_(image) {
     if (threads < 1)
       throw ConfigError("threads: must be at least 1; got " + std::to_string(threads));
@@ -154,8 +155,10 @@ class PyPipeline {
     }
     Problems problems;
     auto chain = make_chain(to_value(stages), reducers, problems);
-    if (!problems.empty()) throw ConfigError(joined(problems));
     PipelineOptions options;
+    options.alarms = make_alarms(to_value(alarms), problems);
+    if (!problems.empty()) throw ConfigError(joined(problems));
+    options.row_statistics = row_statistics;
     options.n_threads = static_cast<std::size_t>(threads);
     options.chunk_rows = chunk_rows;
     options.row_multiple = row_multiple;
@@ -186,6 +189,16 @@ class PyPipeline {
     plan_ = plan_dict(pipeline_->plan());
     if (!on_rows.is_none()) {
       for (const std::size_t number : taps) add_tap(number, on_rows.cast<py::function>());
+    }
+    if (row_statistics) {
+      pipeline_->add_row_tap([this](const RowStatistics& row) { row_statistics_.push_back(row); });
+    }
+    if (!on_alarm.is_none()) {
+      on_alarm_ = on_alarm.cast<py::function>();
+      pipeline_->add_alarm_tap([this](const AlarmEvent& event) {
+        const py::gil_scoped_acquire gil;
+        on_alarm_(event.alarm, event.first_row, event.row, event.value);
+      });
     }
     taken_.resize(pipeline_->tables().size(), 0);
     tables_.resize(pipeline_->tables().size());
@@ -259,6 +272,23 @@ class PyPipeline {
     taken_[t] = py::len(all);
     const py::slice fresh(begin, static_cast<py::ssize_t>(taken_[t]), 1);
     return py::object(all[fresh]).attr("copy")();
+  }
+
+  /// Statistics of the rows since the last call.
+  py::array take_row_statistics() {
+    py::list fields;
+    for (const char* name :
+         {"row", "pedestal", "noise", "noise_e", "n_flagged", "n_saturated", "n_missing"}) {
+      const std::string_view word = name;
+      const bool integer = word == "row" || word.starts_with("n_");
+      fields.append(py::make_tuple(name, integer ? "<i8" : "<f8"));
+    }
+    static_assert(sizeof(RowStatistics) == 7 * 8);
+    const auto type = py::dtype::from_args(fields);
+    const std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(row_statistics_.size())};
+    py::array taken(type, shape, row_statistics_.data());
+    row_statistics_.clear();
+    return taken;
   }
 
   py::object table(const std::string& name) {
@@ -458,6 +488,8 @@ class PyPipeline {
   std::unique_ptr<Pipeline> pipeline_;
   py::dict plan_;
   py::object on_rows_;
+  py::object on_alarm_;
+  std::vector<RowStatistics> row_statistics_;
   std::vector<py::object> kept_planes_;
   std::map<std::size_t, std::int64_t> rows_kept_;  ///< by stage
   std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>> kept_;
@@ -533,14 +565,15 @@ void register_pipeline(py::module_& m) {
                     const py::object&, const py::dict&,
                     const std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>&,
                     std::int64_t, const py::object&, const py::object&, bool, std::int64_t,
-                    std::int64_t>(),
+                    std::int64_t, const py::object&, const py::object&, bool>(),
            "stages"_a, "image"_a, py::kw_only(), "threads"_a = 1, "chunk_rows"_a = 0,
            "row_multiple"_a = 1, "spool_bytes"_a = -1, "spool_folder"_a = "",
            "taps"_a = std::vector<std::size_t>(), "on_rows"_a = py::none(),
            "foreign"_a = py::dict(),
            "keep_samples"_a = std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>(),
            "n_histograms"_a = 0, "fit_gain"_a = py::none(), "mask"_a = py::none(),
-           "whole_rows"_a = false, "source_bytes"_a = 0, "memory_bytes"_a = -1)
+           "whole_rows"_a = false, "source_bytes"_a = 0, "memory_bytes"_a = -1,
+           "alarms"_a = py::list(), "on_alarm"_a = py::none(), "row_statistics"_a = false)
       .def_property_readonly("plan", &PyPipeline::plan)
       .def_property_readonly("rows_pushed", &PyPipeline::rows_pushed)
       .def("push", &PyPipeline::push, "samples"_a)
@@ -552,6 +585,7 @@ void register_pipeline(py::module_& m) {
            py::keep_alive<1, 3>())
       .def("keep_planes", &PyPipeline::keep_planes, "stage"_a, "planes"_a, "mask"_a)
       .def("take_rows", &PyPipeline::take_rows, "table"_a)
+      .def("take_row_statistics", &PyPipeline::take_row_statistics)
       .def("table", &PyPipeline::table, "name"_a)
       .def("tables", &PyPipeline::tables)
       .def("planes_after", &PyPipeline::planes_after, "stage"_a)

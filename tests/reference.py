@@ -145,3 +145,20 @@ def find_clusters(
         if max(image[pixel] for pixel in pixels) >= seed:
             clusters.append(sorted(pixels))
     return clusters
+
+
+def row_statistics(
+    values: Image, mask: NDArray[np.uint32], begin_col: int, end_col: int, gain: float
+) -> dict[str, NDArray[np.generic]]:
+    """Of each row: pedestal and noise between two columns; counts of all its pixels."""
+    part = np.where(mask & 0b1111001, np.nan, values)[:, begin_col:end_col]  # the unusable ones
+    pedestal = np.nanmedian(part, axis=1)
+    noise = 1.482602218505602 * np.nanmedian(np.abs(part - pedestal[:, None]), axis=1)
+    return {
+        "pedestal": pedestal,
+        "noise": noise,
+        "noise_e": noise / gain,
+        "n_flagged": np.count_nonzero(mask, axis=1),
+        "n_saturated": np.count_nonzero(mask & 0b100, axis=1),
+        "n_missing": np.count_nonzero(mask & 0b11, axis=1),
+    }

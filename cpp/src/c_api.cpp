@@ -199,6 +199,26 @@ void add_rows_tap(skipstream_image& image) {
   });
 }
 
+void add_watch_taps(skipstream_image& image) {
+  const auto& options = image.options;
+  if (options.on_row_statistics != nullptr) {
+    image.pipeline->add_row_tap([&options](const skipstream::RowStatistics& row) {
+      const skipstream_row_statistics found{row.row,      row.pedestal,  row.noise,
+                                            row.noise_e,  row.n_flagged, row.n_saturated,
+                                            row.n_missing};
+      options.on_row_statistics(options.user, &found);
+    });
+  }
+  if (options.on_alarm != nullptr) {
+    image.pipeline->add_alarm_tap([&options](const skipstream::AlarmEvent& event) {
+      // Both are whole strings of the config, so there is a zero behind them.
+      const skipstream_alarm alarm{event.alarm,     event.name.data(), event.when.data(),
+                                   event.first_row, event.row,         event.value};
+      options.on_alarm(options.user, &alarm);
+    });
+  }
+}
+
 void begin(skipstream_image& image, const skipstream_config& config,
            const skipstream_image_info& given, const skipstream_options* options) {
   if (config.loaded.stages.is_null()) throw skipstream::Error("the config was refused");
@@ -210,6 +230,8 @@ void begin(skipstream_image& image, const skipstream_config& config,
   wanted.memory_bytes = image.options.memory_bytes;
   wanted.spool_bytes = std::max<std::int64_t>(0, image.options.spool_bytes);
   if (image.options.spool_folder != nullptr) wanted.spool_folder = image.options.spool_folder;
+  wanted.alarms = config.loaded.alarms;
+  wanted.row_statistics = image.options.on_row_statistics != nullptr;
   if (info.mask != nullptr) {
     if (info.n_rows < 0) throw ConfigError("mask: needs the number of rows beforehand");
     wanted.mask.assign(info.mask, info.mask + info.n_rows * std::max<std::int64_t>(0, info.n_cols));
@@ -230,6 +252,7 @@ void begin(skipstream_image& image, const skipstream_config& config,
       image.options.on_table_rows(image.options.user, view);
     });
   }
+  add_watch_taps(image);
   const auto& plan = image.pipeline->plan();
   image.plan.total_bytes = plan.total_bytes();
   image.plan.delay_rows = plan.delay_rows;

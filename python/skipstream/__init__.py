@@ -22,6 +22,7 @@ from .stages import __all__ as _stage_classes
 from .tables import Table
 
 if TYPE_CHECKING:
+    from .alarms import Alarm
     from .background import add_background
     from .calibrating import AmplifierCalibration, calibrate, write_calibration
     from .charge import (
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from .watching import watch
 
 __all__ = [
+    "Alarm",
     "AmplifierCalibration",
     "ChargeProfile",
     "Comparison",
@@ -140,6 +142,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Alarm": "alarms",
     **dict.fromkeys(["AmplifierCalibration", "calibrate", "write_calibration"], "calibrating"),
     **dict.fromkeys(["Config", "OutputConfig", "init_config", "load_config"], "config"),
     "InputConfig": "inputs",

@@ -77,6 +77,7 @@ class Config:
     outputs: tuple[OutputConfig, ...]
     measures: tuple[MeasureConfig, ...] = ()
     source: str = field(default="config", compare=False)
+    alarms: tuple[dict[str, Any], ...] = ()
 
     def stage_number(self, name: str) -> int:
         """Number of the last stage of that name."""
@@ -104,12 +105,14 @@ class _Lines:
         line = self.where.get((table, number, key), self.where.get((table, number, "")))
         return f"{self.source}:{line}: " if line else f"{self.source}: "
 
-    def place_of_stage(self, problem: str) -> str:
+    def place_of_problem(self, problem: str) -> str:
         """Place of a problem of the core: ``stage[1] name.key: ...``."""
-        found = re.match(r"stage\[(\d+)\](?: \w+)?(?:\.(\w+)|: no key \"([^\"]*)\")?", problem)
+        found = re.match(
+            r"(stage|alarm)\[(\d+)\](?: \w+)?(?:\.(\w+)|: no key \"([^\"]*)\")?", problem
+        )
         if not found:
             return f"{self.source}: "
-        return self.place("stage", int(found[1]), found[2] or found[3] or "")
+        return self.place(found[1], int(found[2]), found[3] or found[4] or "")
 
 
 def _shown(value: Any) -> str:
@@ -288,6 +291,16 @@ def _read_measures(
     return read_measures(tables, stages, complain)
 
 
+def _read_alarms(tables: Any, lines: _Lines, problems: list[str]) -> tuple[dict[str, Any], ...]:
+    if tables == []:
+        return ()
+    from .alarms import wrong_alarms
+
+    wrong = wrong_alarms(tables)
+    problems += [lines.place_of_problem(problem) + problem for problem in wrong]
+    return () if wrong else tuple(dict(table) for table in tables)
+
+
 def _check_dqm(table: Any, name: str, problems: list[str]) -> None:
     """Thresholds of `skipstream compare`, which has them in the config of the run."""
     from .monitoring import read_thresholds
@@ -427,7 +440,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     lines = _Lines(name, text)
     problems: list[str] = []
     _check_values(tables, name)
-    known = ["input", "stage", "measure", "output", "dqm"]
+    known = ["input", "stage", "alarm", "measure", "output", "dqm"]
     problems += [
         f"{lines.place(key)}no table {unknown_name(key, known)}"
         for key in tables
@@ -447,10 +460,11 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
     _fill_gains(stages, Path(name).parent, problems)
     if len(problems) == n_before:
         problems += [
-            lines.place_of_stage(problem) + problem
+            lines.place_of_problem(problem) + problem
             for problem in _core.check_stages(stages, foreign)
         ]
     measures = _read_measures(tables.get("measure", []), stages, lines, problems)
+    alarms = _read_alarms(tables.get("alarm", []), lines, problems)
     if "dqm" in tables:
         _check_dqm(tables["dqm"], name, problems)
     outputs = _read_outputs(
@@ -460,7 +474,7 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
         raise _core.ConfigError("\n".join(problems))
     filled = tuple(_core.fill_stages(stages, foreign))
     return Config(
-        input_config, filled, outputs or _default_outputs(filled, measures), measures, name
+        input_config, filled, outputs or _default_outputs(filled, measures), measures, name, alarms
     )
 
 
@@ -499,6 +513,9 @@ def init_config() -> str:
                 + f"  # {p['doc']}"
                 + (f" ({notes})" if notes else "")
             )
+    alarm = _core.alarm_schema()
+    lines += ["", f"# {alarm['doc']}", "# [[alarm]]", '# when = "noise > 8.0 for 5 rows"']
+    lines += [f"# {p['name']} =".ljust(40) + f"  # {p['doc']}" for p in alarm["parameters"][1:]]
     lines += [
         "",
         "# Fits and noise from the same read; skipstream measures lists them.",

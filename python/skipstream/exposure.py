@@ -12,7 +12,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
+from .alarms import Alarm, start_command, tell
 from .cards import card
 from .config import Config, OutputConfig
 from .layout import FileLayout, ImageLayout, stem_of
@@ -62,6 +63,7 @@ class RunOptions:
     strict: bool = False
     memory_limit: int | None = None
     keep_planes: bool = True
+    alarm_commands: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class LiveUpdate:
         they closed; None when the config does not ask for clusters. See `PipelineOutput`.
     units
         Of the columns of `clusters`.
+    alarms
+        Those that came since the update before.
     """
 
     path: Path
@@ -89,6 +93,7 @@ class LiveUpdate:
     n_rows: int
     clusters: NDArray[np.void] | None = field(default=None, repr=False)
     units: Mapping[str, str] = field(default_factory=dict, repr=False)
+    alarms: tuple[Alarm, ...] = ()
 
 
 Live = Callable[[LiveUpdate], None]
@@ -126,7 +131,7 @@ class ImageResult:
         coordinates are 0-based. None when the config does not ask for them.
     report
         Shape, ``active`` (first row, row after the last, first column, column after the last of
-        the active pixels), findings, plan, seconds, bytes of raw samples.
+        the active pixels), findings, alarms, plan, seconds, bytes of raw samples.
     outputs
         Files written.
     """
@@ -178,6 +183,7 @@ def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
         fit_gain=_fit_gain,
         whole_rows=samples.whole_rows,
         source_bytes=samples.held_bytes(1),
+        alarms=config.alarms,
     )
     return pipeline.plan
 
@@ -213,6 +219,8 @@ class ImageRun:
         self.image = image
         self.rows_done = 0  # by `push`
         self.facts: dict[str, Any] = {}  # further ones, for the report
+        self.alarms: list[Alarm] = []
+        self._alarms_told = 0  # to `live`
         self._rows_seen = 0
         self._begin = time.perf_counter()
         config, options = exposure.config, exposure.options
@@ -237,6 +245,8 @@ class ImageRun:
             whole_rows=samples.whole_rows,
             source_bytes=samples.held_bytes(options.threads),
             memory_bytes=left,
+            alarms=config.alarms,
+            on_alarm=self._alarm if config.alarms else None,
         )
         planned = pipeline.plan["total_bytes"]
         if taken is not None:
@@ -278,14 +288,27 @@ class ImageRun:
         if self.exposure.live is not None:
             self.exposure.live(self._update(rows))
 
+    def _alarm(self, number: int, first_row: int, row: int, value: float) -> None:
+        exposure, config = self.exposure, self.exposure.config.alarms[number]
+        name = config.get("name") or config["when"]
+        alarm = Alarm(name, config["when"], first_row, row, value)
+        self.alarms.append(alarm)
+        tell(alarm, exposure.path, self.image.amplifier, exposure.folder)
+        command = config.get("command", [])
+        if command and exposure.options.alarm_commands:
+            words = [command] if isinstance(command, str) else command
+            start_command(words, alarm, exposure.path, self.image.amplifier)
+
     def _update(self, rows: int) -> LiveUpdate:
         image = self.image
         place = self.exposure.path, image.amplifier, rows, image.n_rows
+        alarms = tuple(self.alarms[self._alarms_told :])
+        self._alarms_told += len(alarms)
         for table in self.pipeline.tables():
             if table["name"] == "clusters":
                 units = {column["name"]: column["unit"] for column in table["columns"]}
-                return LiveUpdate(*place, self.pipeline.take_rows("clusters"), units)
-        return LiveUpdate(*place)
+                return LiveUpdate(*place, self.pipeline.take_rows("clusters"), units, alarms)
+        return LiveUpdate(*place, alarms=alarms)
 
     def push(self, rows: NDArray[Any]) -> None:
         """Take the next rows of the readout; what the config leaves out is cut off.
@@ -348,6 +371,7 @@ class ImageRun:
                 "n_skips": image.n_skips,
                 "n_clusters": len(tables["clusters"]) if "clusters" in tables else None,
                 "findings": findings,
+                "alarms": [asdict(alarm) for alarm in self.alarms],
                 "plan": pipeline.plan,
                 "raw_bytes": image.n_bytes,
                 "datasum": datasum,

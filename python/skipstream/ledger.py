@@ -56,7 +56,9 @@ def _is_sound(entry: Any) -> bool:
         return True
     if event == "dqm":
         return isinstance(entry.get("verdict"), str)
-    if event not in ("seen", "take", "image", "file") or not isinstance(entry.get("path"), str):
+    if event not in ("seen", "take", "image", "file", "alarm") or not isinstance(
+        entry.get("path"), str
+    ):
         return False
     if event != "file" or status == "skipped":
         return True

@@ -7,7 +7,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _core
+from .alarms import Alarm
 from .reference import sample_stages
 from .stages import Stage
 from .tables import Table
@@ -53,12 +54,20 @@ class PipelineOutput:
     clusters
         Structured array of the clusters that closed, in the order in which they closed.
         ``nearest_distance`` is NaN until the whole image is known; see `Pipeline.table`.
+    alarms
+        Those that came, see `Alarm`.
+    row_statistics
+        Structured array, a row for each that was reduced: ``row``, ``pedestal`` and ``noise`` (in
+        the unit of the samples), ``noise_e`` (electrons), ``n_flagged``, ``n_saturated``,
+        ``n_missing``; see docs/live.md. Empty unless the pipeline was told to take them.
     """
 
     planes: dict[str, NDArray[np.float64]]
     mask: NDArray[np.uint32]
     first_row: int
     clusters: Table
+    alarms: tuple[Alarm, ...]
+    row_statistics: NDArray[np.void] = field(repr=False)
 
 
 def numpy_reducers(names: Sequence[str]) -> dict[str, Callable[[NDArray[np.float64]], Any]]:
@@ -128,6 +137,11 @@ class Pipeline:
         Threads that share the reduction of the skips. The results do not depend on it.
     chunk_rows
         Rows that travel together; 0 lets the plan decide. The results do not depend on it.
+    alarms
+        ``[[alarm]]`` tables as mappings, such as ``[{"when": "noise_e > 0.25 for 5 rows"}]``;
+        commands are not started.
+    row_statistics
+        Take the statistics of each row.
     **image
         Further facts of :class:`skipstream.ImageInfo`: ``prescan_cols``, ``overscan_cols``,
         ``amplifier``, ``scale``, ``zero``, ``blank``, ``n_rows``, ``header``, ...
@@ -158,6 +172,8 @@ class Pipeline:
         dtype: DTypeLike,
         threads: int = 1,
         chunk_rows: int = 0,
+        alarms: Sequence[Mapping[str, Any]] = (),
+        row_statistics: bool = False,
         **image: Any,
     ) -> None:
         tables = [dict(stage) for stage in stages]
@@ -175,9 +191,19 @@ class Pipeline:
         ) -> None:
             parts.append((planes, mask, first_row))
 
+        came = self._alarms = list[Alarm]()
+        rules = [dict(alarm) for alarm in alarms]
+
+        def note(number: int, first_row: int, row: int, value: float) -> None:
+            when = rules[number]["when"]
+            came.append(Alarm(rules[number].get("name") or when, when, first_row, row, value))
+
         self._core = _core.Pipeline(
             tables,
             info,
+            alarms=rules,
+            on_alarm=note if rules else None,
+            row_statistics=row_statistics,
             threads=threads,
             chunk_rows=chunk_rows,
             spool_folder=tempfile.gettempdir(),
@@ -198,16 +224,17 @@ class Pipeline:
     def _take(self) -> PipelineOutput:
         parts = self._parts.copy()
         self._parts.clear()
-        clusters = self._clusters()
+        rest = (self._clusters(), tuple(self._alarms), self._core.take_row_statistics())
+        self._alarms.clear()
         if not parts:
             empty = np.empty((0, self._n_cols))
             mask = np.empty((0, self._n_cols), np.uint32)
-            return PipelineOutput(dict.fromkeys(self._names, empty), mask, self._next_row, clusters)
+            return PipelineOutput(dict.fromkeys(self._names, empty), mask, self._next_row, *rest)
         planes = np.concatenate([part[0] for part in parts], axis=1)
         mask = np.concatenate([part[1] for part in parts])
         self._next_row = parts[0][2] + planes.shape[1]
         named = dict(zip(self._names, planes, strict=True))
-        return PipelineOutput(named, mask, parts[0][2], clusters)
+        return PipelineOutput(named, mask, parts[0][2], *rest)
 
     def _clusters(self) -> Table:
         if any(table["name"] == "clusters" for table in self._core.tables()):

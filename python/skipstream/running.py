@@ -93,6 +93,7 @@ def run(
     strict: bool = False,
     memory_limit: int | None = None,
     keep_planes: bool = True,
+    alarm_commands: bool = False,
     progress: Progress | None = None,
     live: Live | None = None,
 ) -> Iterator[ImageResult]:
@@ -128,6 +129,8 @@ def run(
         and without `output` the planes.
     keep_planes
         Without `output`, results hold the planes.
+    alarm_commands
+        Alarms of the config may start their commands. Whose config it is, runs programs then.
     progress
         Called with a path, and the bytes of raw samples and the rows done: so far with `jobs` = 1,
         else when the file is done.
@@ -161,6 +164,7 @@ def run(
         strict=strict,
         memory_limit=memory_limit,
         keep_planes=keep_planes,
+        alarm_commands=alarm_commands,
     )
     if options.folder is not None:
         _check_outputs(config, files, options.folder, overwrite, resume)

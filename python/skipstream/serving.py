@@ -57,6 +57,7 @@ def serve(
     overwrite: bool = False,
     threads: int | None = None,
     memory_limit: int | None = None,
+    alarm_commands: bool = False,
     live: Live | None = None,
     stop: threading.Event | None = None,
 ) -> Iterator[ImageResult]:
@@ -80,7 +81,7 @@ def serve(
         missing.
     overwrite
         Replace outputs that exist; else an exposure that would is refused.
-    threads, memory_limit, live
+    threads, memory_limit, alarm_commands, live
         As those of :func:`run`, for each image.
     stop
         Ends it, within a second, once it is set. What is on its way is given up.
@@ -97,7 +98,9 @@ def serve(
     IoError
         The output cannot be written.
     """
-    options = run_options(output, 1, threads, memory_limit=memory_limit)
+    options = run_options(
+        output, 1, threads, memory_limit=memory_limit, alarm_commands=alarm_commands
+    )
     if not patience > 0:
         raise _core.ConfigError(f"patience: must be above 0 s; got {patience}")
     given = config.input

@@ -52,6 +52,7 @@ def watch(
     threads: int | None = None,
     verify: bool = False,
     memory_limit: int | None = None,
+    alarm_commands: bool = False,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Iterator[ImageResult]:
@@ -81,7 +82,7 @@ def watch(
         Seconds without a change after which a file counts as closed.
     patience
         Seconds without a change after which a file that is not whole is processed as it is.
-    jobs, threads, verify, memory_limit, progress
+    jobs, threads, verify, memory_limit, alarm_commands, progress
         As those of :func:`run`.
     stop
         Ends it, within a second, once it is set.
@@ -109,7 +110,8 @@ def watch(
             "watch: nothing tells when all files of an exposure are there, as layout "
             "samples_in_files has them; use skipstream run"
         )
-    options = run_options(output, jobs, threads, verify=verify, memory_limit=memory_limit)
+    options = run_options(output, jobs, threads, verify=verify, memory_limit=memory_limit,
+                          alarm_commands=alarm_commands)  # fmt: skip
     assert options.folder is not None
     places = {options.folder, *(p.parent for _, p in output_paths(config, folder, options.folder))}
     if any(place.resolve() == folder.resolve() for place in places):

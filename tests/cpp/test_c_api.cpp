@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -336,6 +337,66 @@ void nothing_is_allocated_between_begin_and_finish() {
   }
 }
 
+void rows_have_statistics_and_alarms_without_an_allocation() {
+  struct Told {
+    std::int64_t n_rows = 0;
+    double noise_e = 0;
+    std::int64_t n_missing = 0;
+    std::array<skipstream_alarm, 8> alarms{};
+    std::size_t n_alarms = 0;
+  } told;
+  const std::string text = std::string(usual_chain) +
+                           "[[alarm]]\nwhen = \"n_missing > 0 for 2 rows\"\nname = \"a gap\"\n"
+                           "[[alarm]]\nwhen = \"mean_noise_e > 0.01\"\n";
+  skipstream_config* config = read(text.c_str());
+  Seen seen(n_rows * n_cols);
+  auto options = options_for(seen);
+  options.user = &told;
+  options.on_rows = nullptr;
+  options.on_table_rows = nullptr;
+  options.on_end = nullptr;
+  options.on_row_statistics = [](void* user, const skipstream_row_statistics* row) {
+    auto& known = *static_cast<Told*>(user);
+    known.n_rows += row->row == known.n_rows ? 1 : 0;
+    known.n_missing += row->n_missing;
+    if (row->row == 0) known.noise_e = row->noise_e;
+  };
+  options.on_alarm = [](void* user, const skipstream_alarm* alarm) {
+    auto& known = *static_cast<Told*>(user);
+    known.alarms.at(known.n_alarms++) = *alarm;
+  };
+  skipstream_image* image = begun(config, options);
+  skipstream_config_destroy(config);
+  const auto samples = readout();
+  const std::int64_t before = n_allocations;
+  int status = skipstream_image_push(image, samples.data(), 2 * samples.size() / 2);
+  status |= skipstream_image_push_missing(image, 3);
+  status |= skipstream_image_push(image, samples.data(), 2 * n_cols * n_skips);
+  check::equal(n_allocations - before, 0, "allocations");
+  check::equal(status, SKIPSTREAM_OK, skipstream_image_error(image));
+  check::equal(told.n_rows, n_rows / 2 + 4);
+  check::equal(told.n_missing, 3 * n_cols);
+  check::that(told.noise_e > 0.05 && told.noise_e < 2, "noise " + std::to_string(told.noise_e));
+  check::equal(told.n_alarms, std::size_t{1});
+  check::that(std::string(told.alarms[0].name) == "a gap");
+  check::that(std::string(told.alarms[0].when) == "n_missing > 0 for 2 rows");
+  check::equal(told.alarms[0].first_row, n_rows / 2);
+  check::equal(told.alarms[0].row, n_rows / 2 + 1);
+  check::equal(told.alarms[0].value, static_cast<double>(n_cols));
+  check::equal(skipstream_image_finish(image), SKIPSTREAM_OK);
+  check::equal(told.n_alarms, std::size_t{3}, "the rows that never came, and the image");
+  check::equal(told.alarms[1].first_row, n_rows / 2 + 4);
+  check::equal(told.alarms[2].number, std::size_t{1});
+  skipstream_image_destroy(image);
+
+  skipstream_config_create("[[stage]]\nkind = \"compress_skips\"\n\n[[alarm]]\nwhen = \"nose > 2\"",
+                           "cfg.toml", &config);
+  check::that(contains(skipstream_config_error(config),
+                       "cfg.toml:5: alarm[0].when: no statistic \"nose\"; did you mean \"noise\"?"),
+              skipstream_config_error(config));
+  skipstream_config_destroy(config);
+}
+
 void memory_that_runs_out_is_a_status() {
   const auto samples = readout();
   std::int64_t n_failed = 0;
@@ -572,6 +633,7 @@ int main() {
   check::that(std::string(skipstream_version()) == SKIPSTREAM_VERSION);
   rows_and_clusters_are_those_of_cpp();
   nothing_is_allocated_between_begin_and_finish();
+  rows_have_statistics_and_alarms_without_an_allocation();
   memory_that_runs_out_is_a_status();
   errors_say_the_line_and_what_would_be_right();
   a_config_that_needs_files_is_refused();

@@ -156,6 +156,28 @@ typedef struct skipstream_table {
 SKIPSTREAM_EXPORT size_t skipstream_table_column(const skipstream_table* table,
                                                  const char* name) SKIPSTREAM_NOEXCEPT;
 
+/* What a row is like when its skips have been reduced: in the overscan where that has 3 columns or
+ * more, else in the active pixels. NaN: not known. */
+typedef struct skipstream_row_statistics {
+  int64_t row;
+  double pedestal;     /* median, in the unit of the samples */
+  double noise;        /* 1.4826 MAD */
+  double noise_e;      /* in electrons, where calibrate has a known gain */
+  int64_t n_flagged;   /* pixels of the row with a bit in the mask, before stages on pixels */
+  int64_t n_saturated; /* pixels of the row */
+  int64_t n_missing;   /* pixels of the row that lack samples, some or all */
+} skipstream_row_statistics;
+
+/* An [[alarm]] of the config whose condition has come true. */
+typedef struct skipstream_alarm {
+  size_t number;     /* in the config */
+  const char* name;  /* of the config, or the condition */
+  const char* when;  /* the condition, such as "noise_e > 0.25 for 5 rows" */
+  int64_t first_row; /* since which it holds; 0 of what is of the whole image */
+  int64_t row;       /* the last one so far */
+  double value;      /* of that row, or of the image */
+} skipstream_alarm;
+
 /* What is wanted of an image. Callbacks may be NULL; they must not call this image. */
 typedef struct skipstream_options {
   size_t struct_size; /* sizeof(skipstream_options) */
@@ -167,6 +189,10 @@ typedef struct skipstream_options {
   /* Rows of tables as they are made: clusters in the order in which they end, without what only the
    * whole table tells (nearest_distance is NaN). */
   void (*on_table_rows)(void* user, const skipstream_table* rows);
+  /* Statistics of each row, before stages on pixels. */
+  void (*on_row_statistics)(void* user, const skipstream_row_statistics* row);
+  /* Alarms, when they come; those of the whole image in finish. Commands are not started here. */
+  void (*on_alarm)(void* user, const skipstream_alarm* alarm);
   /* The image has ended: OK or TABLE_FULL by finish, ABORTED by abort, else what failed. */
   void (*on_end)(void* user, skipstream_status status);
   int64_t max_table_rows;   /* 65536: room of each table; further rows are seen by on_table_rows

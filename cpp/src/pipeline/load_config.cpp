@@ -109,10 +109,10 @@ Chain LoadedConfig::chain(const std::vector<StageKind>& kinds) const {
 
 LoadedConfig load_config(std::string_view text, std::string name,
                          const std::vector<StageKind>& kinds) {
-  LoadedConfig config{parse_toml(text, std::move(name)), Value::List{}, {}};
+  LoadedConfig config{parse_toml(text, std::move(name)), Value::List{}, {}, {}};
   const TomlText& toml = config.toml;
   Problems problems;
-  const std::vector<std::string> known{"input", "stage", "measure", "output", "dqm"};
+  const std::vector<std::string> known{"input", "stage", "alarm", "measure", "output", "dqm"};
   for (const auto& entry : *toml.root.get_if<Value::Table>()) {
     if (std::find(known.begin(), known.end(), entry.key) == known.end()) {
       problems.push_back(toml.place(entry.key) + "no table " + unknown_name(entry.key, known));
@@ -136,6 +136,11 @@ LoadedConfig load_config(std::string_view text, std::string name,
     refuse_calibration_files(*list, of_stages);
     if (of_stages.empty()) make_chain(*stages, {}, of_stages, kinds);
     for (const auto& problem : of_stages) problems.push_back(config.placed(problem));
+  }
+  if (const Value* alarms = toml.root.find("alarm")) {
+    Problems of_alarms;
+    config.alarms = make_alarms(*alarms, of_alarms);
+    for (const auto& problem : of_alarms) problems.push_back(toml.place_of(problem) + problem);
   }
   std::string all;
   for (const auto& problem : problems) all.append(all.empty() ? "" : "\n").append(problem);

@@ -238,6 +238,7 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
     plan_.state_bytes += stage.state_bytes;
   }
   plan_tables();
+  begin_watch();
   begin_buffers(image_);
   for (auto& table : tables_) {
     table.cells.reserve(static_cast<std::size_t>(options_.max_table_rows) *
@@ -347,6 +348,21 @@ void Pipeline::plan_tables() {
     plan_.table_bytes += options_.max_table_rows *
                          static_cast<std::int64_t>(table.info.columns.size() * sizeof(Cell));
   }
+}
+
+void Pipeline::begin_watch() {
+  is_watched_ = options_.row_statistics || !options_.alarms.empty();
+  if (!is_watched_) return;
+  double gain = image_.unit == "electron" ? 1.0 : std::numeric_limits<double>::quiet_NaN();
+  for (const auto& step : chain_.pixel_steps) {
+    const auto* calibrate = dynamic_cast<const Calibrate*>(step.stage.get());
+    if (calibrate != nullptr) gain = calibrate->known_gain();
+  }
+  const bool has_clusters = std::any_of(tables_.begin(), tables_.end(), [](const auto& table) {
+    return table.info.name == "clusters";
+  });
+  watch_.begin(image_, gain, has_clusters, options_.alarms);
+  plan_.state_bytes += watch_.bytes();
 }
 
 std::size_t Pipeline::link_after(std::size_t number) const {
@@ -681,6 +697,7 @@ void Pipeline::deliver(PixelChunk& chunk) {
     for (std::int64_t i = 0; i < chunk.n_rows * chunk.n_cols; ++i) chunk.mask[i] |= known[i];
   }
   rows_reduced_ += chunk.n_rows;
+  if (is_watched_) watch_.observe(chunk);
   links_[0]->push(chunk);
 }
 
@@ -718,6 +735,14 @@ void Pipeline::finish() {
     chain_.pixel_steps[table.step].stage->complete_table(table.index,
                                                          {table.cells.data(), table.cells.size()});
   }
+  if (!is_watched_) return;
+  std::int64_t n_clusters = 0;
+  for (const auto& table : tables_) {
+    if (table.info.name != "clusters") continue;
+    n_clusters =
+        static_cast<std::int64_t>(table.cells.size() / table.info.columns.size()) + table.n_lost;
+  }
+  watch_.finish(n_clusters);
 }
 
 std::vector<Pipeline::StageFindings> Pipeline::findings() const {

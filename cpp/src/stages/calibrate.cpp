@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 #include <variant>
 
@@ -48,6 +49,10 @@ StagePlan Calibrate::begin(const ImageInfo& image, const std::vector<PlaneInfo>&
     if (plane.unit == unit + "2") plane.unit = "electron2";
   }
   return plan;
+}
+
+double Calibrate::known_gain() const {
+  return is_fitted_ ? std::numeric_limits<double>::quiet_NaN() : gain_;
 }
 
 void Calibrate::set_divisors() {

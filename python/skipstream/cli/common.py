@@ -85,6 +85,19 @@ def complain(text: str) -> None:
         click.echo(f"skipstream: {printable(line)}", err=True)
 
 
+def show_log(level: int) -> None:
+    """Show what the package logs as what else the command says."""
+    import logging
+
+    class Complain(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            complain(record.getMessage())
+
+    logger = logging.getLogger("skipstream")
+    logger.addHandler(Complain())
+    logger.setLevel(level)
+
+
 def printable(text: str) -> str:
     """Escape control characters, which a file name or header may hold."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -161,6 +174,13 @@ memory_option = click.option(
     "memory",
     metavar="SIZE",
     help="Refuse images whose plan needs more, such as 256M.",
+)
+
+
+alarm_commands_option = click.option(
+    "--alarm-commands",
+    is_flag=True,
+    help="Alarms may start the commands of the config; it runs programs then.",
 )
 
 

@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from collections import deque
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,6 +16,7 @@ import click
 
 from .common import (
     EXIT_FAILED,
+    alarm_commands_option,
     bytes_of,
     complain,
     jobs_option,
@@ -23,6 +25,7 @@ from .common import (
     printable,
     result_line,
     set_option,
+    show_log,
     stopped_by_signals,
     threads_option,
     verify_option,
@@ -56,6 +59,7 @@ config_option = click.option(
 )
 @threads_option
 @set_option
+@alarm_commands_option
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON.")
 @one_clear_message
@@ -66,6 +70,7 @@ def follow(
     patience: float,
     threads: int | None,
     overrides: tuple[str, ...],
+    alarm_commands: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -77,6 +82,7 @@ def follow(
     from ..running import run
 
     config = load_config(config_path, overrides)
+    show_log(logging.WARNING)
     kind = _JsonLines if as_json else _Screen if sys.stdout.isatty() else _Lines
     bad = False
     with stopped_by_signals("the file may go on growing"), kind() as shown:
@@ -88,6 +94,7 @@ def follow(
             overwrite=overwrite,
             follow=patience,
             keep_planes=False,
+            alarm_commands=alarm_commands,
             live=shown.update,
         ):
             shown.result(result)
@@ -136,6 +143,7 @@ def follow(
 @set_option
 @verify_option
 @memory_option
+@alarm_commands_option
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @one_clear_message
 def watch(
@@ -151,6 +159,7 @@ def watch(
     overrides: tuple[str, ...],
     verify: bool,
     memory: str | None,
+    alarm_commands: bool,
     quiet: bool,
 ) -> None:
     """Process the files of DIR, those that are there and those that come, each once.
@@ -161,7 +170,7 @@ def watch(
     from ..watching import watch as watch_folder
 
     config = load_config(config_path, overrides)
-    _show_log(logging.WARNING if quiet else logging.INFO)
+    show_log(logging.WARNING if quiet else logging.INFO)
     with stopped_by_signals("what is done is kept, and a new watch goes on", is_the_end=True):
         for result in watch_folder(
             config,
@@ -175,6 +184,7 @@ def watch(
             threads=threads,
             verify=verify,
             memory_limit=bytes_of(memory),
+            alarm_commands=alarm_commands,
         ):
             if result.status == "failed":
                 complain(result_line(result))
@@ -206,6 +216,7 @@ def watch(
 @threads_option
 @set_option
 @memory_option
+@alarm_commands_option
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @one_clear_message
@@ -217,6 +228,7 @@ def serve(
     threads: int | None,
     overrides: tuple[str, ...],
     memory: str | None,
+    alarm_commands: bool,
     overwrite: bool,
     quiet: bool,
 ) -> None:
@@ -228,7 +240,7 @@ def serve(
     from ..serving import serve as serve_rows
 
     config = load_config(config_path, overrides)
-    _show_log(logging.WARNING if quiet else logging.INFO)
+    show_log(logging.WARNING if quiet else logging.INFO)
     with stopped_by_signals("what is done is kept", is_the_end=True):
         for result in serve_rows(
             config,
@@ -238,23 +250,12 @@ def serve(
             overwrite=overwrite,
             threads=threads,
             memory_limit=bytes_of(memory),
+            alarm_commands=alarm_commands,
         ):
             if result.status == "failed":
                 complain(result_line(result))
             elif not quiet:
                 click.echo(result_line(result), err=True)
-
-
-def _show_log(level: int) -> None:
-    """Show what the package logs as what else the command says."""
-
-    class Complain(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            complain(record.getMessage())
-
-    logger = logging.getLogger("skipstream")
-    logger.addHandler(Complain())
-    logger.setLevel(level)
 
 
 class _Shown:
@@ -282,6 +283,8 @@ class _JsonLines(_Shown):
         for cluster in update.clusters if update.clusters is not None else ():
             values = zip(cluster.dtype.names, cluster.item(), strict=True)
             self._print("cluster", place, **dict(values))
+        for alarm in update.alarms:
+            self._print("alarm", place, **asdict(alarm))
 
     def result(self, result: ImageResult) -> None:
         place = {"path": str(result.path), "amplifier": result.amplifier}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ import click
 from .common import (
     EXIT_FAILED,
     EXIT_USAGE,
+    alarm_commands_option,
     bytes_of,
     complain,
     config_argument,
@@ -24,6 +26,7 @@ from .common import (
     printable,
     result_line,
     set_option,
+    show_log,
     size_text,
     stopped_by_signals,
     threads_option,
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
 )
 @click.option("--strict", is_flag=True, help="End the run at the first file that is not done.")
 @memory_option
+@alarm_commands_option
 @click.option(
     "--allow-partial", is_flag=True, help="A file that is cut off does not count as failed."
 )
@@ -85,6 +89,7 @@ def run(
     follow: float | None,
     strict: bool,
     memory: str | None,
+    alarm_commands: bool,
     allow_partial: bool,
     save_plots: bool,
     quiet: bool,
@@ -99,6 +104,7 @@ def run(
     from ..running import summary
 
     config = load_config(config_path, overrides)
+    show_log(logging.WARNING)
     total = sum(path.stat().st_size for path in files if path.exists())
     results: list[ImageResult] = []
     with (
@@ -117,6 +123,7 @@ def run(
             follow=follow,
             strict=strict,
             memory_limit=bytes_of(memory),
+            alarm_commands=alarm_commands,
             progress=progress.rows_done,
         ):
             results.append(result)

@@ -2,29 +2,35 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "skipstream/base/image.hpp"
 #include "skipstream/config/toml.hpp"
+#include "skipstream/pipeline/alarms.hpp"
 #include "skipstream/pipeline/chain.hpp"
 
 namespace skipstream {
 
 /// What a config file says to a program that pushes its rows.
 ///
-/// [[stage]] is what a run makes of it. Of [input] the numbers are taken that say which pixels and
-/// skips are which; how files are read (layout, keywords, amplifiers) says nothing here. What would
-/// change the pixels and cannot be had without a file is refused: a part of the image, a mask file,
-/// a calibration file. [[output]], [[measure]] and [dqm] are left to the program that has files.
+/// [[stage]] and [[alarm]] are what a run makes of them, but that no command is started. Of [input]
+/// the numbers are taken that say which pixels and skips are which; how files are read (layout,
+/// keywords, amplifiers) says nothing here. What would change the pixels and cannot be had without
+/// a file is refused: a part of the image, a mask file, a calibration file. [[output]], [[measure]]
+/// and [dqm] are left to the program that has files.
 struct LoadedConfig {
   TomlText toml;
-  Value stages;     ///< tables, each with a "kind"; they make a chain
+  Value stages;                       ///< tables, each with a "kind"; they make a chain
+  std::vector<Alarm::Config> alarms;  ///< for PipelineOptions
   ImageInfo image;  ///< n_rows, n_cols, prescan_cols, ..., begin_skip, unit where [input] says so
 
   /// A chain for one image.
   [[nodiscard]] Chain chain(const std::vector<StageKind>& kinds = all_kinds()) const;
   /// The text of an error of `Pipeline::begin` with the place of the key that is wrong.
   [[nodiscard]] std::string placed(const std::string& problem) const {
-    return problem.starts_with("stage[") ? toml.place_of(problem) + problem : problem;
+    return problem.starts_with("stage[") || problem.starts_with("alarm[")
+               ? toml.place_of(problem) + problem
+               : problem;
   }
 };
 

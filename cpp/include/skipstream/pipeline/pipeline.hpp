@@ -13,6 +13,7 @@
 #include "skipstream/base/large_vector.hpp"
 #include "skipstream/base/source.hpp"
 #include "skipstream/base/stage.hpp"
+#include "skipstream/pipeline/alarms.hpp"
 #include "skipstream/pipeline/chain.hpp"
 #include "skipstream/pipeline/row_assembly.hpp"
 #include "skipstream/pipeline/sample_records.hpp"
@@ -33,6 +34,8 @@ struct PipelineOptions {
   std::int64_t n_histograms = 0;         ///< of the first samples; none of floating ones
   FitGain fit_gain;                      ///< for calibrate.gain = "fit"
   std::vector<std::uint32_t> mask;       ///< (n_rows, n_cols), known beforehand; or empty
+  std::vector<Alarm::Config> alarms;     ///< that rows are compared with
+  bool row_statistics = false;           ///< are taken also where there is no alarm
   std::int64_t max_table_rows = 0;  ///< of each table, whose room is made at once; 0: they grow
   bool whole_rows = false;          ///< no row comes in parts: there is no room to put one together
   std::int64_t source_bytes = 0;    ///< memory of the cursors of the source that will be run
@@ -95,6 +98,10 @@ class Pipeline {
   /// Rows of tables are shown to `tap` as stages make them, in the order in which clusters end and
   /// without what only the whole table tells (nearest_distance); also those beyond the limit.
   void add_table_tap(TableTap tap) { table_taps_.push_back(std::move(tap)); }
+  /// Every row's statistics are shown to `tap`, which needs `row_statistics` or an alarm.
+  void add_row_tap(RowWatch::RowTap tap) { watch_.row_taps.push_back(std::move(tap)); }
+  /// Alarms are told to `tap` when they come.
+  void add_alarm_tap(RowWatch::AlarmTap tap) { watch_.alarm_taps.push_back(std::move(tap)); }
   /// The planes seen by a tap after that stage.
   [[nodiscard]] const std::vector<PlaneInfo>& planes_after(std::size_t number) const;
 
@@ -142,6 +149,7 @@ class Pipeline {
   void begin_buffers(const ImageInfo& image);
   void begin_records(std::size_t n_threads);
   void plan_tables();
+  void begin_watch();
   void reduce(const SampleSource& source, std::int64_t first_source_row, std::int64_t n_rows,
               const Progress& progress);
   void deliver(PixelChunk& chunk);
@@ -192,6 +200,8 @@ class Pipeline {
   std::vector<std::vector<double*>> block_planes_;  ///< per thread
   std::vector<std::vector<std::byte>> scratch_;
   SampleRecords records_;
+  RowWatch watch_;
+  bool is_watched_ = false;
   std::unique_ptr<Workers> workers_;
 };
 

@@ -40,6 +40,9 @@ class Calibrate : public PixelStage {
   /// What gain = "fit" calls, once all pixels are there; before `begin`.
   void use(FitGain fit) { fit_ = std::move(fit); }
 
+  /// ADU per electron after `begin`; NaN where it is fitted to the whole image.
+  [[nodiscard]] double known_gain() const;
+
   StagePlan begin(const ImageInfo& image, const std::vector<PlaneInfo>& planes) override;
   void observe(const PixelChunk& chunk) override;
   void settle() override;
