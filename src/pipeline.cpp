@@ -398,14 +398,16 @@ class PyPipeline {
             pipeline_->records().kept(region).data(), py::cast(*this)};
   }
 
-  /// First bin, counts, numbers below and above, of a sample of all pixels, as stored.
-  [[nodiscard]] py::tuple sample_histogram(std::size_t number) const {
-    const auto histogram = pipeline_->records().histogram(number);
-    return py::make_tuple(
-        histogram.first,
-        py::array_t<std::int64_t>(static_cast<py::ssize_t>(histogram.counts.size()),
-                                  histogram.counts.data()),
-        histogram.n_below, histogram.n_above);
+  /// Of the first samples of all pixels, as stored: number of bin 0 `(n,)`, counts `(n, n_bins)`,
+  /// numbers below and above `(n,)`.
+  [[nodiscard]] py::tuple sample_histograms() const {
+    const auto all = pipeline_->records().histograms();
+    const auto array = [](const std::vector<std::int64_t>& of) {
+      return py::array_t<std::int64_t>(static_cast<py::ssize_t>(of.size()), of.data());
+    };
+    const auto n = static_cast<py::ssize_t>(all.firsts.size());
+    return py::make_tuple(array(all.firsts), array(all.counts).reshape({n, all.n_bins}),
+                          array(all.n_below), array(all.n_above));
   }
 
   [[nodiscard]] std::int64_t rows_pushed() const { return pipeline_->rows_pushed(); }
@@ -591,7 +593,7 @@ void register_pipeline(py::module_& m) {
       .def("planes_after", &PyPipeline::planes_after, "stage"_a)
       .def("rows_kept", &PyPipeline::rows_kept, "stage"_a)
       .def("kept_samples", &PyPipeline::kept_samples, "region"_a)
-      .def("sample_histogram", &PyPipeline::sample_histogram, "number"_a)
+      .def("sample_histograms", &PyPipeline::sample_histograms)
       .def("findings", &PyPipeline::findings);
 }
 

@@ -285,7 +285,7 @@ class Pipeline:
     def kept_samples(self, region: int) -> NDArray[Any]:
         """Samples of a region (begin_col, end_col, row_step), as stored: a view, after all rows."""
 
-    def sample_histogram(self, number: int) -> tuple[int, NDArray[np.int64], int, int]:
-        """First bin, counts, how many below and above, of a sample, as stored."""
+    def sample_histograms(self) -> tuple[NDArray[np.int64], ...]:
+        """Bin 0 ``(n,)``, counts ``(n, n_bins)``, numbers below and above, of the first samples."""
 
     def findings(self) -> list[dict[str, Any]]: ...

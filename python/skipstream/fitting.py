@@ -35,6 +35,7 @@ __all__ = [
     "lowest_peak_of",
     "median_and_sigma",
     "medians_and_sigmas",
+    "medians_of",
     "minimise",
     "of_no_gaussian",
     "without_masked",
@@ -58,11 +59,15 @@ def median_and_sigma(values: Floats) -> tuple[float, float]:
 
 def medians_and_sigmas(lines: Floats) -> tuple[Floats, Floats]:
     """`median_and_sigma` of every line of ``(n_lines, n)``, without NaN: ``(n_lines,)`` each."""
-    centres = _medians(lines)
-    return centres, _MAD_TO_SIGMA * _medians(np.abs(lines - centres[:, None]))
+    centres = medians_of(lines)
+    return centres, _MAD_TO_SIGMA * medians_of(np.abs(lines - centres[:, None]))
 
 
-def _medians(lines: Floats) -> Floats:
+def medians_of(lines: Floats) -> Floats:
+    """Median of every line of ``(n_lines, n)``, without NaN: ``(n_lines,)``.
+
+    Sorting short lines takes a tenth of the time of NumPy's medians.
+    """
     last = np.count_nonzero(~np.isnan(lines), axis=1) - 1
     found = np.full(len(lines), np.nan)
     there = last >= 0

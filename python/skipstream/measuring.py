@@ -27,7 +27,7 @@ from .charge import (
     fit_gain,
 )
 from .correlation import correlated_noise
-from .fitting import FitResult
+from .fitting import FitResult, medians_of
 from .gaussian import fit_gaussian
 from .image_quality import N_HISTOGRAMS, UNITS, Quality, SampleCounts, quality
 from .layout import ImageLayout
@@ -98,13 +98,13 @@ def _noise(
         Around the median of each row, whose pedestal is no noise of a pixel.
     """
     shown = skips_to_show(samples.shape[-1], n_points)
-    planes = planes_by_skips(compress_skips(samples, [f"mean({n})" for n in shown]))
+    made = planes_by_skips(compress_skips(samples, [f"mean({n})" for n in shown]))
+    planes = {n: np.asarray(plane, np.float64) for n, plane in made.items()}
     if subtract_rows and samples.shape[1] > 1:
         # A value less the median of n values has this part of its variance, for a Gaussian.
         part = 1 - (2 - math.pi / 2) / samples.shape[1]
         planes = {
-            n: (plane - np.median(np.asarray(plane), axis=1, keepdims=True)) / math.sqrt(part)
-            for n, plane in planes.items()
+            n: (plane - medians_of(plane)[:, None]) / math.sqrt(part) for n, plane in planes.items()
         }
     return noise_vs_skips(planes, robust=robust, gain=gain)
 
@@ -807,9 +807,11 @@ class Taken:
         planes = {n: plane[region] for n, plane in self._planes["compress_skips"].items()}
         first = pipeline.plan["first_used_skip"]
         histograms = {}
-        for skip in range(first, self.n_histograms) if self._has_histograms else ():
-            low, counts, n_below, n_above = pipeline.sample_histogram(skip)
-            histograms[skip] = SampleCounts(low + self._zero, counts, n_below, n_above)
+        if self._has_histograms:
+            low, counts, n_below, n_above = pipeline.sample_histograms()
+            for s in range(first, len(low)):
+                place = float(low[s] + self._zero)
+                histograms[s] = SampleCounts(place, counts[s], int(n_below[s]), int(n_above[s]))
         return _quality(
             planes,
             histograms,

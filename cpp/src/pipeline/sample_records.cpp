@@ -145,16 +145,46 @@ void SampleRecords::record(const std::byte* samples, std::int64_t first_pixel,
             [&]<class T, bool swapped>() { count<T, swapped>(samples, n_pixels, thread); });
 }
 
-SampleHistogram SampleRecords::histogram(std::size_t skip) const {
-  SampleHistogram all{firsts_.at(skip), std::vector<std::int64_t>(n_bins), 0, 0};
+SampleHistograms SampleRecords::histograms() const {
+  SampleHistograms all;
+  const std::size_t n = firsts_.size();
+  const auto cells_of = [](const std::vector<std::uint32_t>& counts, std::size_t begin,
+                           std::int64_t cell) {
+    const std::size_t at = begin * static_cast<std::size_t>(n_cells);
+    return std::span(counts).subspan(at + static_cast<std::size_t>(cell) * group, group);
+  };
+  std::int64_t low = last_cell;
+  std::int64_t high = 0;
   for (const auto& counts : counts_) {
-    const auto count = [&](std::size_t cell) {
-      return counts[(skip / group * static_cast<std::size_t>(n_cells) + cell) * group +
-                    skip % group];
-    };
-    all.n_below += count(0);
-    all.n_above += count(static_cast<std::size_t>(last_cell));
-    for (std::size_t i = 0; i < all.counts.size(); ++i) all.counts[i] += count(i + 1);
+    for (std::size_t begin = 0; begin < n; begin += group) {
+      for (std::int64_t cell = 1; cell < last_cell; ++cell) {
+        std::uint32_t any = 0;
+        for (const std::uint32_t count : cells_of(counts, begin, cell)) any |= count;
+        if (any == 0) continue;
+        low = std::min(low, cell);
+        high = std::max(high, cell + 1);
+      }
+    }
+  }
+  all.n_bins = std::max<std::int64_t>(0, high - low);
+  all.counts.resize(n * static_cast<std::size_t>(all.n_bins));
+  all.n_below.resize(n);
+  all.n_above.resize(n);
+  for (const std::int64_t first : firsts_) all.firsts.push_back(first + low - 1);
+  for (const auto& counts : counts_) {
+    for (std::size_t begin = 0; begin < n; begin += group) {
+      for (std::size_t h = begin; h < std::min(n, begin + group); ++h) {
+        all.n_below[h] += cells_of(counts, begin, 0)[h - begin];
+        all.n_above[h] += cells_of(counts, begin, last_cell)[h - begin];
+      }
+      for (std::int64_t bin = 0; bin < all.n_bins; ++bin) {
+        const auto cells = cells_of(counts, begin, low + bin);
+        for (std::size_t h = begin; h < std::min(n, begin + group); ++h) {
+          all.counts[h * static_cast<std::size_t>(all.n_bins) + static_cast<std::size_t>(bin)] +=
+              cells[h - begin];
+        }
+      }
+    }
   }
   return all;
 }

@@ -17,19 +17,21 @@ struct KeptRegion {
   std::int64_t row_step = 1;
 };
 
-/// How often each number was read in one sample of all pixels, in bins of the unit of the file.
-struct SampleHistogram {
-  std::int64_t first = 0;  ///< stored number of bin 0
-  std::vector<std::int64_t> counts;
-  std::int64_t n_below = 0;
-  std::int64_t n_above = 0;
+/// How often each number was read in the first samples of all pixels, in bins of the unit of the
+/// file, without those at both ends that are empty in all of them.
+struct SampleHistograms {
+  std::vector<std::int64_t> firsts;  ///< of each sample: stored number of bin 0
+  std::int64_t n_bins = 0;
+  std::vector<std::int64_t> counts;  ///< (n, n_bins)
+  std::vector<std::int64_t> n_below;
+  std::vector<std::int64_t> n_above;
 };
 
 /// What is taken from the samples beside their reduction, while they are in the cache. Threads
 /// write to parts of their own, and counts are whole numbers: the order does not matter.
 class SampleRecords {
  public:
-  static constexpr std::int64_t n_bins = 1 << 14;
+  static constexpr std::int64_t n_bins = 1 << 14;  ///< at most
 
   /// `n_histograms`: of the first samples, each gets one; of integer samples only.
   void begin(std::int64_t n_rows, std::int64_t n_cols, std::int64_t n_skips,
@@ -48,7 +50,7 @@ class SampleRecords {
   [[nodiscard]] std::span<const std::byte> kept(std::size_t region) const {
     return kept_.at(region);
   }
-  [[nodiscard]] SampleHistogram histogram(std::size_t skip) const;
+  [[nodiscard]] SampleHistograms histograms() const;
 
  private:
   template <class T, bool swapped>
