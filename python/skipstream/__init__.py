@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .looks import quick_look
     from .masking import DefectMap, crosstalk_masks, find_defects, read_mask, write_mask
     from .monitoring import Comparison, compare_runs
+    from .panaskimg import import_panaskimg
     from .patterns import Patterns, correct_crosstalk, find_patterns, measure_crosstalk
     from .profiles import (
         ChargeProfile,
@@ -117,6 +118,7 @@ __all__ = [
     "fit_dark_current",
     "fit_dark_current_slices",
     "fit_gaussian",
+    "import_panaskimg",
     "init_config",
     "load_config",
     "measure_crosstalk",
@@ -182,6 +184,7 @@ _LAZY = {
     "quick_look": "looks",
     "read_results": "results",
     "write_report": "report",
+    "import_panaskimg": "panaskimg",
     "measure_cti": "transfer",
     "watch": "watching",
     **dict.fromkeys(["RowSender", "serve"], "serving"),

@@ -115,6 +115,9 @@ class InputConfig:
         Pixels of a row, or None: NAXIS1 / n_skips. Rows, of packets alone, which do not say it.
     prescan_cols, overscan_cols, prescan_rows, overscan_rows
         Pixels at the begin and the end of a row and of the image; None: from the header, else 0.
+    physical_cols
+        Columns of the CCD that the amplifiers of a frame share, before binning: what is behind the
+        prescan and them is overscan. None: from the header.
     begin_skip, end_skip
         Skips used by every stage: half-open, negative counts from the end.
     begin_row, end_row, begin_col, end_col
@@ -137,6 +140,7 @@ class InputConfig:
     overscan_cols: int | None = None
     prescan_rows: int | None = None
     overscan_rows: int | None = None
+    physical_cols: int | None = None
     begin_skip: int = 0
     end_skip: int | None = None
     begin_row: int = 0
@@ -158,6 +162,7 @@ INPUT_DOCS = {
     "overscan_cols": "pixels at the end of a row; default: from the header, or 0",
     "prescan_rows": "rows before the active ones; default: from the header, or 0",
     "overscan_rows": "rows behind the active ones; default: from the header, or 0",
+    "physical_cols": "columns of the CCD, before binning; behind them is overscan",
     "begin_skip": "first skip used; negative counts from the end",
     "end_skip": "skip after the last one used; negative counts from the end",
     "begin_row": "first row read; negative counts from the end",
@@ -202,7 +207,7 @@ def wrong_input(name: str, value: Any) -> str:
         return "" if good else "must be an integer of at least 1 or a header keyword"
     if name in _WHOLE:
         return "" if integer else "must be an integer"
-    if name in ("n_cols", "n_rows"):
+    if name in ("n_cols", "n_rows", "physical_cols"):
         return "" if integer and value >= 1 else "must be an integer of at least 1"
     if name in ("unit", "mask"):
         return "" if isinstance(value, str) else "must be a string"

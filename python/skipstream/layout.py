@@ -324,16 +324,25 @@ def _regions(place: str, header: _Header, shape: _Shape, halves: int, notes: lis
     if keyword := header.keyword("prescan_cols"):
         prescan = -(-int(header.numbers[keyword]) // binning)
         prescan_from = keyword + (f" / {binning_word}" if binning > 1 else "")
+    if config.prescan_cols is not None:
+        prescan, prescan_from = config.prescan_cols, "config"
     physical = header.count(place, "physical_cols")
+    if config.physical_cols is not None:
+        physical, section = (config.physical_cols, "physical_cols of the config"), None
     ccd = header.count(place, "ccd_cols")
     if section is not None:
         x1, x2, y1, y2, keyword = section
         if x2 <= width and y2 <= shape.n_rows:
-            prescan, overscan, rows = x1, width - x2, (y1, shape.n_rows - y2)
-            prescan_from = overscan_from = keyword
+            overscan, overscan_from, rows = width - x2, keyword, (y1, shape.n_rows - y2)
+            if config.prescan_cols is None:
+                prescan, prescan_from = x1, keyword
         else:
             notes.append(f"{keyword} = {header.words[keyword]} is outside of the image; not used")
-    elif (bias := header.section("overscan")) is not None and halves == 1:
+    elif (
+        config.physical_cols is None
+        and (bias := header.section("overscan")) is not None
+        and halves == 1
+    ):
         x1, x2, _, _, keyword = bias
         if x2 == width and x1 > prescan:
             overscan, overscan_from = width - x1, keyword
@@ -347,8 +356,6 @@ def _regions(place: str, header: _Header, shape: _Shape, halves: int, notes: lis
         active = -(-n_cols // (binning * share))
         if width > prescan + active:
             overscan, overscan_from = width - prescan - active, keyword
-    if config.prescan_cols is not None:
-        prescan, prescan_from = config.prescan_cols, "config"
     if config.overscan_cols is not None:
         overscan, overscan_from = config.overscan_cols, "config"
     prescan_rows = rows[0] if config.prescan_rows is None else config.prescan_rows

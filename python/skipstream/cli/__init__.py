@@ -29,6 +29,7 @@ _COMMANDS = {
     "compare": "comparing",
     "report": "reporting",
     "show": "reporting",
+    "config": "peers",
     "simulate": "simulations",
     "demo": "simulations",
 }

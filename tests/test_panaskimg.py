@@ -1,0 +1,355 @@
+"""Configurations of panaSKImg become configs that run, and nothing in them is passed over."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import skipstream as sk
+from skipstream import _core, panaskimg
+from skipstream.cli import main
+from skipstream.simulate import simulate
+
+ROOT = Path(__file__).resolve().parent.parent
+FRAME = {"n_rows": 40, "n_cols": 72, "n_skips": 30, "prescan_cols": 8, "overscan_cols": 16}
+
+
+def usual() -> dict[str, Any]:
+    """A configuration with every table that panaSKImg's own has, for a small sensor."""
+    return {
+        "input": {
+            "image": {
+                "extensions": 0, "skip_image": True, "axis_to_compress": 1,
+                "correct_leach_bug": False, "correct_polarity": False, "row_binning": 0,
+                "id_skip_start": 3, "id_skip_end": -10, "id_row_start": 0, "id_row_end": -1,
+                "id_col_start": 0, "id_col_end": -1, "n_rows_prescan": 1, "n_rows_overscan": 0,
+                "ccd_rows": 40, "n_cols_prescan": 8, "ccd_cols": 96, "n_amp": 2,
+                "save_images": True,
+            },
+            "datetime": {"exposure_start": "EXPSTART", "readout_start": "RDSTRT",
+                         "readout_end": "RDEND"},
+            "scp": {"temperature": "TEMP"},
+            "convention": {"ampdir": "VCKDIRN", "itgtime": "ITGTIME", "Nskips": "NDCMS",
+                           "Ncols": "NAXIS1", "Nrows": "NAXIS2", "Npbin": "NPBIN",
+                           "Nsbin": "NSBIN", "ampl": "AMPL", "exposure_time": "MEXP",
+                           "read_time": "MREAD"},
+        },
+        "process": {
+            "sequence": "CompressSkipperProcess;PedestalSubtractionProcess;CalibrationProcess;"
+                        "ClusterFinder;BuildClusterMask",
+            "CompressSkipperProcess": {"func_to_compress": ["mean", "std"], "save_image": False},
+            "PedestalSubtractionProcess": {
+                "image": "mean_compressed", "method": "mean", "__DEBUG__": False,
+                "in_overscan": True, "use_mad": False, "axis": "row", "n_sigma_win_fit": 2,
+                "n_sigma_to_mask": 5, "save_image": False},
+            "CorrectElectronicColumnTransient": {
+                "image": "mean_compressed_pedestal_subtracted", "col_start": 1, "col_end": 10,
+                "subtract_median": True, "n_exp": 1, "fit_options": "Q"},
+            "CalibrationProcess": {"image": "mean_compressed_pedestal_subtracted",
+                                   "gain": {"L": 5.0, "U": 5.5}},
+            "FitCalibrationConstant": {
+                "image": "mean_compressed_pedestal_subtracted", "n_peaks": 3,
+                "calibration": {"L": 5.0, "U": 5.5}, "n_sigma_win_fit": 3},
+            "FitDarkCurrentProcess": {
+                "image": "mean_compressed_pedestal_subtracted", "__verbose__": False,
+                "rows_to_mask": {"L": [[0, 5]], "U": []}, "cols_to_mask": {"L": [], "U": []},
+                "mask_clusters": True, "do_calibration": True, "calibration": 5.0, "n_peaks": 3,
+                "binning_size": 0.3, "sigma_max": {"L": 2.5, "U": 3.0}, "gain_min": 4.0,
+                "gain_max": {"L": 6.0, "U": 6.0}, "x_min": -20, "x_max": 60},
+            "FitDarkCurrentPerRow": {
+                "image": "mean_compressed_pedestal_subtracted", "row_start": 0, "row_end": 840,
+                "row_step": 10, "calibration": 5.0, "rows_to_mask": {}, "cols_to_mask": {},
+                "n_peaks": 5, "binning_size": 0.3, "gain_min": 4.0, "gain_max": 6.0,
+                "x_min": -20, "x_max": 60},
+            "FitDarkCurrentPerCol": {
+                "image": "mean_compressed_pedestal_subtracted", "col_start": 0, "col_end": -1,
+                "col_step": 16, "calibration": 5.0, "n_peaks": 5, "binning_size": 0.3},
+            "ChargeLossPlot": {"skip_id_list": [0, 1, 20], "skip_id_baseline": -1,
+                               "histequ": False, "gray_palette": False},
+            "ChargeLossSkewnessProcess": {
+                "use_overscan": False, "id_skip_reference": 1, "id_skip_start": 2,
+                "id_skip_end": -1, "skip_step": 20, "kcl_threshold": 3.2, "kcl_n_sig": 8,
+                "display": True},
+            "FFTNoisePlot": {},
+            "RNvsNskipsPlot": {"n_skips_per_block": -10, "is_blank": False},
+            "ClusterFinder": {
+                "spr_threshold": {"L": [0.4, 4, 6], "U": [0.5, 4, 6]},
+                "spr_image": "mean_compressed_pedestal_subtracted_e", "spr_mask": False,
+                "method": 0, "max_nearest_neighbor": 1},
+            "BuildClusterMask": {
+                "cluster_size_min": 4, "cluster_E_min": 550, "cluster_DY_min": 1,
+                "cluster_DX_min": 1, "N_col_pre": 2, "N_col_post": 20, "N_row_pre": 2,
+                "N_row_post": 50},
+            "ApplySelectionCuts": {"cols": [], "rows": []},
+            "GaussianFitProcess": {"image": "mean_compressed_pedestal_subtracted",
+                                   "in_overscan": True, "n_sigma": 5},
+        },
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def frame(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A raw file of two amplifiers in a frame."""
+    path = tmp_path_factory.mktemp("raw") / "frame.fits"
+    simulate(path, layout="leach_ul", seed=3, gain=5.0, dark_current=0.3, **FRAME)
+    return path
+
+
+def imported(tables: dict[str, Any], *sequence: str) -> panaskimg.Imported:
+    if sequence:
+        tables["process"]["sequence"] = ";".join(sequence)
+    return sk.import_panaskimg(tables)
+
+
+def told(result: panaskimg.Imported, place: str) -> panaskimg.Told:
+    return next(t for t in result.told if t.place == place)
+
+
+def stage(result: panaskimg.Imported, kind: str) -> dict[str, Any]:
+    return next(s for s in tomllib.loads(result.toml)["stage"] if s["kind"] == kind)
+
+
+def measure(result: panaskimg.Imported, kind: str) -> dict[str, Any]:
+    return next(m for m in tomllib.loads(result.toml)["measure"] if m["kind"] == kind)
+
+
+def test_the_usual_configuration_becomes_one_that_runs(frame: Path, tmp_path: Path) -> None:
+    result = imported(usual())
+    assert not result.wrong
+    for amplifier in sk.run(sk.load_config(result.toml), [frame], output=tmp_path):
+        assert amplifier.status == "done", amplifier.message
+        # 96 columns of the CCD are 48 for each side: behind them and the prescan is overscan.
+        assert amplifier.report["n_cols"] == FRAME["n_cols"]
+    image = sk.read_layout(frame, sk.load_config(result.toml).input).images[0]
+    assert (image.prescan_cols, image.overscan_cols, image.prescan_rows) == (8, 16, 1)
+    assert (tmp_path / "frame_clusters.root").exists()
+    assert (tmp_path / "frame_planes.fits").exists()
+
+
+def test_the_numbers_are_those_that_panaskimg_would_find(frame: Path, tmp_path: Path) -> None:
+    result = imported(usual(), "CompressSkipperProcess", "PedestalSubtractionProcess")
+    left = next(iter(sk.run(sk.load_config(result.toml), [frame], output=tmp_path)))
+    from astropy.io import fits
+
+    raw = fits.getdata(frame).astype(float)
+    side = raw[:, : raw.shape[1] // 2].reshape(FRAME["n_rows"], FRAME["n_cols"], -1)[..., 3:]
+    mean = side.mean(axis=2)
+    overscan = mean[:, 56:]
+    for row in range(FRAME["n_rows"]):
+        values = overscan[row]
+        middle = np.median(values)
+        near = np.abs(values - middle) <= 5 * np.median(np.abs(values - middle))
+        expected = mean[row] - values[near].mean()
+        got = np.asarray(fits.getdata(tmp_path / "frame_planes.fits", 1)[row], float)
+        # Outputs are float32 of numbers up to some thousands.
+        np.testing.assert_allclose(got, expected, atol=2e-3)
+    assert left.status == "done"
+
+
+@pytest.mark.parametrize("process", [p for p in panaskimg.PROCESSES if p in usual()["process"]])
+def test_each_process_alone_makes_a_config_that_runs(
+    process: str, frame: Path, tmp_path: Path
+) -> None:
+    before = ["CompressSkipperProcess", "PedestalSubtractionProcess"]
+    result = imported(usual(), *dict.fromkeys([*before, process]))
+    assert not result.wrong
+    for amplifier in sk.run(sk.load_config(result.toml), [frame], output=tmp_path):
+        assert amplifier.status == "done", amplifier.message
+    alone = imported(usual(), process)
+    sk.load_config(alone.toml)
+
+
+@pytest.mark.parametrize("process", panaskimg.PROCESSES)
+def test_every_parameter_of_a_process_is_told(process: str) -> None:
+    tables = usual()
+    given = {k: r.default for k, r in panaskimg._rules_of(process).items() if r.default is not None}
+    tables["process"][process] = given
+    result = imported(tables, process)
+    assert not result.wrong
+    assert {f"{process}.{key}" for key in given} <= {t.place for t in result.told}
+    assert all(t.text and t.verdict in panaskimg.VERDICTS for t in result.told)
+
+
+def test_what_ours_is_called_exists() -> None:
+    schema = {s["name"]: {p["name"] for p in s["parameters"]} for s in _core.schema()}
+    from skipstream.inputs import INPUT_DOCS, KEYWORDS
+    from skipstream.measuring import MEASURES
+
+    general = {"name", "after", "region", "ignored_bits"}
+    known = schema | {kind: set(m.parameters()) | general for kind, m in MEASURES.items()}
+    known["input"] = set(INPUT_DOCS)
+    found = 0
+    for rules in panaskimg.RULES.values():
+        for rule in rules.values():
+            for name in rule.ours.replace(" or ", ", ").split(", "):
+                table, dot, key = name.partition(".")
+                if dot and table:
+                    found += 1
+                    assert key.partition(".")[0] in known[table], name
+                    if "keywords." in key:
+                        assert key.partition(".")[2] in KEYWORDS
+                elif name.startswith(("stage ", "measure ")):
+                    assert name.split()[1] in known, name
+    assert found > 40
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "kind", "ours", "expected"),
+    [
+        ("PedestalSubtractionProcess", "method", "gaus_fit", "subtract_pedestal", "method",
+         "gaussian_fit"),
+        ("PedestalSubtractionProcess", "in_overscan", False, "subtract_pedestal", "region",
+         "active"),
+        ("PedestalSubtractionProcess", "axis", "col", "subtract_pedestal", "axis", "column"),
+        ("PedestalSubtractionProcess", "axis", "none", "subtract_pedestal", "rebin_rows", 1000000),
+        ("PedestalSubtractionProcess", "is_highDC", True, "subtract_pedestal", "method",
+         "lowest_peak"),
+        ("PedestalSubtractionProcess", "cut_left_tail", False, "subtract_pedestal", "mask_left",
+         False),
+        ("PedestalSubtractionProcess", "in_rawskipimage", True, "subtract_baseline", "method",
+         "mean"),
+        ("PedestalSubtractionProcess", "image", "median_compressed", "compress_skips",
+         "statistics", ["median", "mean", "std"]),
+        ("CompressSkipperProcess", "id_skip_start", 5, "compress_skips", "begin_skip", 5),
+        ("CalibrationProcess", "gain", 4.5, "calibrate", "gain", 4.5),
+        ("ClusterFinder", "spr_threshold", [None, 3, 8], "find_clusters", "seed", 8),
+        ("ClusterFinder", "method", 1, "find_clusters", "link_distance", 1.4143),
+        ("ClusterFinder", "skip_cols", [3, [5, 9]], "mask_columns", "columns", [3, [5, 9]]),
+        ("BuildClusterMask", "circular_mask", True, "mask_halo", "shape", "circle"),
+        ("BuildClusterMask", "cluster_E_min", 0, "mask_halo", "threshold", 100),
+    ],
+)  # fmt: skip
+def test_a_value_is_translated(
+    section: str, key: str, value: Any, kind: str, ours: str, expected: Any
+) -> None:
+    tables = usual()
+    tables["process"][section][key] = value
+    result = imported(tables)
+    assert not result.wrong
+    assert stage(result, kind)[ours] == expected
+
+
+def test_stages_on_samples_come_first() -> None:
+    tables = usual()
+    tables["input"]["image"] |= {"correct_leach_bug": True, "correct_polarity": True}
+    kinds = [s["kind"] for s in tomllib.loads(imported(tables).toml)["stage"]]
+    assert kinds[:3] == ["correct_leach", "correct_polarity", "compress_skips"]
+
+
+def test_a_gain_from_the_dark_current_fit_is_fitted_in_the_run() -> None:
+    tables = usual()
+    tables["process"]["CalibrationProcess"]["from_dc_fit"] = True
+    assert stage(imported(tables), "calibrate")["gain"] == {"L": 5.0, "U": 5.5}
+    chain = ["CompressSkipperProcess", "PedestalSubtractionProcess", "FitDarkCurrentProcess"]
+    result = imported(tables, *chain, "CalibrationProcess")
+    assert stage(result, "calibrate")["gain"] == "fit"
+    assert told(result, "CalibrationProcess.gain").verdict == "meaningless"
+
+
+def test_ends_of_ranges_are_those_of_panaskimg() -> None:
+    tables = usual()
+    tables["input"]["image"] |= {"id_skip_end": 20, "id_row_start": 2, "id_row_end": -7}
+    given = tomllib.loads(imported(tables).toml)["input"]
+    assert (given["begin_skip"], given["end_skip"], given["begin_row"]) == (3, 20, 2)
+    assert "end_row" not in given  # any negative end means to the last one
+
+
+def test_the_prescan_is_counted_in_pixels_as_they_are_read() -> None:
+    tables = usual()
+    for binning, expected in ((1, 8), (4, 2), (10, 1)):
+        given = tomllib.loads(sk.import_panaskimg(tables, serial_binning=binning).toml)["input"]
+        assert given["prescan_cols"] == expected
+
+
+def test_keywords_of_seconds_are_handed_on_and_those_of_milliseconds_are_not() -> None:
+    tables = usual()
+    chain = ("CompressSkipperProcess", "PedestalSubtractionProcess", "FitDarkCurrentProcess")
+    result = imported(tables, *chain)
+    assert "exposure_s" not in measure(result, "fit_dark_current")
+    assert told(result, "convention.exposure_time").verdict == "no counterpart"
+    tables["input"]["convention"] |= {"exposure_time": "EXPOSURE", "Nskips": "MYSKIPS"}
+    result = imported(tables, *chain)
+    assert measure(result, "fit_dark_current")["exposure_s"] == "EXPOSURE"
+    assert tomllib.loads(result.toml)["input"]["keywords"] == {"n_skips": "MYSKIPS"}
+
+
+@pytest.mark.parametrize(
+    ("where", "key", "value", "text"),
+    [
+        (("process", "PedestalSubtractionProcess"), "axs", "row", 'did you mean "axis"'),
+        (("process", "PedestalSubtractionProcess"), "method", "meadian", 'did you mean "median"'),
+        (("process",), "ClusterFindr", {}, 'did you mean "ClusterFinder"'),
+        (("process",), "sequence", "CompressSkiperProcess", 'mean "CompressSkipperProcess"'),
+        (("input",), "imge", {}, 'did you mean "image"'),
+        (("input", "image"), "id_skip_strat", 4, 'did you mean "id_skip_start"'),
+        (("input", "image"), "id_skip_start", "4", "must be a number"),
+        (("input", "convention"), "Nskips", 7, "must be a header keyword"),
+        (("process", "CalibrationProcess"), "gain", 0, "must be above 0"),
+        (("process", "ClusterFinder"), "spr_threshold", [1, 2], "must be [sigma, n_min, n_seed]"),
+        (("process", "CompressSkipperProcess"), "func_to_compress", "mean", "must be a list"),
+        (("process", "ClusterFinder"), "only_cls_seed", "yes", "must be true or false"),
+    ],
+)
+def test_a_typo_is_told_and_the_default_taken(
+    where: tuple[str, ...], key: str, value: Any, text: str
+) -> None:
+    tables = usual()
+    table = tables
+    for name in where:
+        table = table[name]
+    table[key] = value
+    result = imported(tables)
+    assert len(result.wrong) == 1
+    assert text in str(result.wrong[0])
+    assert text in result.toml
+    sk.load_config(result.toml)
+
+
+def test_a_typo_of_an_unused_process_is_told_too() -> None:
+    tables = usual()
+    tables["process"]["RNvsNskipsPlot"]["n_skips_per_blok"] = 3
+    assert "n_skips_per_block" in str(imported(tables).wrong[0])
+
+
+def test_the_command_writes_the_config_and_says_what_became_of_it(tmp_path: Path) -> None:
+    source, config = tmp_path / "pana.json", tmp_path / "cfg.toml"
+    source.write_text(json.dumps(usual()))
+    command = ["config", "import", str(source), "-o", str(config)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    assert "PedestalSubtractionProcess.n_sigma_to_mask = 5: renamed" in done.stdout
+    assert len(sk.load_config(config).stages) == 5
+    again = CliRunner().invoke(main, command)
+    assert again.exit_code == 2
+    assert str(config) in again.stderr
+    tables = copy.deepcopy(usual())
+    tables["input"]["image"]["n_ampl"] = 2
+    source.write_text(json.dumps(tables))
+    done = CliRunner().invoke(main, [*command, "--overwrite"])
+    assert done.exit_code == 1
+    assert 'skipstream: image.n_ampl = 2: wrong: no parameter "n_ampl"' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"input": ', "not JSON"),
+        ('{"input": {"image": {"n_amp": 1, "n_amp": 2}}}', 'the key "n_amp" stands twice'),
+        ("[1]", "must be tables"),
+        ("[" * 100000, "nested too deeply"),
+    ],
+)
+def test_what_is_no_configuration_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    source = tmp_path / "pana.json"
+    source.write_text(text)
+    done = CliRunner().invoke(main, ["config", "import", str(source), "-o", "-"])
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert str(source) in done.stderr
