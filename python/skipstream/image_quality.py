@@ -176,7 +176,8 @@ def _variance_of_blocks(
     inside = number // width * n_cols + number % width
     places = (rows * n_cols + cols)[:, None] + inside
     values = np.ascontiguousarray(sample).ravel()[places].astype(np.float64)
-    values[np.ascontiguousarray(left_out).ravel()[places]] = np.nan
+    if left_out.any():
+        values[np.ascontiguousarray(left_out).ravel()[places]] = np.nan
     variances = values.var(axis=1)
     variances = variances[np.isfinite(variances)]
     return float(np.median(variances)) if len(variances) else _UNKNOWN
@@ -295,11 +296,11 @@ def quality(
         found["tailRatio"] = _tail_ratio(pixels, fit["offset"], fit["noise"], fit["dark_current"],
                                          fit["gain"])  # fmt: skip
     if variance is not None and n_skips >= 2:
-        spread = np.asarray(variance)[~bits]
-        spread = spread[np.isfinite(spread)]
-        if len(spread):
-            picked = random.choice(spread, min(_N_PIXELS, len(spread)), replace=False)
-            found["pixVar"] = float(np.median(picked.astype(np.float64)))
+        spread = np.asarray(variance)
+        usable = np.flatnonzero(np.isfinite(spread) & ~bits)
+        if len(usable):
+            picked = random.choice(usable, min(_N_PIXELS, len(usable)), replace=False)
+            found["pixVar"] = float(np.median(spread.ravel()[picked].astype(np.float64)))
     if sample is not None:
         found["clustVar"] = _variance_of_blocks(np.asarray(sample), bits, n_skips - 2, random)
     return Quality(n_skips, found, errors, entropies)

@@ -266,7 +266,7 @@ def _quality(
     singles = [plane for name, plane in planes.items() if name.startswith("sample(")]
     variance: NDArray[Any] | None = planes.get("var")
     if variance is None and "std" in planes:
-        variance = planes["std"].astype(np.float64) ** 2
+        variance = np.square(planes["std"])
     return quality(
         planes["mean"],
         variance=variance,
@@ -593,6 +593,7 @@ class Taken:
         self._charge: dict[Any, tuple[FitResult, FitResult | None]] = {}
         self._gain: _GainFit | None = None
         self._numbers: dict[str, int] = {}
+        self._left_out: dict[Any, NDArray[np.bool_]] = {}
         self._takes_all = any(MEASURES[m.kind].takes == "quality" for m in measures)
 
     def _columns(self, measure: MeasureConfig) -> tuple[int, int]:
@@ -667,13 +668,17 @@ class Taken:
         assert measure.after is not None
         pixels = next(iter(self._planes[measure.after].values()))
         bits = self._masks[measure.after]
+        unit = _UNITS.get(self._units[measure.after], "")
         begin_row, end_row, _, _ = self.image.active
         region = slice(begin_row, end_row), slice(*self._columns(measure))
+        key = measure.after, measure.region, measure.ignored_bits
+        if key in self._left_out:
+            return pixels[region], self._left_out[key], unit
         ignored = 0
         for bit, name, _ in _core.mask_names():
             ignored |= bit if name in measure.ignored_bits else 0
-        left_out = (bits[region] & ~np.uint32(ignored)) != 0
-        return pixels[region], left_out, _UNITS.get(self._units[measure.after], "")
+        self._left_out[key] = (bits[region] & ~np.uint32(ignored)) != 0
+        return pixels[region], self._left_out[key], unit
 
     def samples(self, measure: MeasureConfig, pipeline: _core.Pipeline) -> NDArray[Any]:
         """Samples of a measure, of the active rows that were kept."""
