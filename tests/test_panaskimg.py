@@ -15,6 +15,7 @@ from click.testing import CliRunner
 import skipstream as sk
 from skipstream import _core, panaskimg
 from skipstream.cli import main
+from skipstream.cli.panaskimg import OPTIONS, Option, options_markdown
 from skipstream.simulate import simulate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -353,3 +354,122 @@ def test_what_is_no_configuration_is_refused(text: str, message: str, tmp_path: 
     assert done.exit_code == 2
     assert message in done.stderr
     assert str(source) in done.stderr
+
+
+def panaskimg_of(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(main, ["panaskimg", *map(str, arguments)])
+
+
+CHAIN = "CompressSkipperProcess,PedestalSubtractionProcess,CalibrationProcess,ClusterFinder"
+
+
+def test_a_command_line_of_panaskimg_runs(frame: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = panaskimg_of(frame, "-s", CHAIN, "--skip-start", 3, "--skip-end", 20, "--calL", 5,
+                        "--calU", 5.5, "--func-to-compress", "mean", "median", "-o", out,
+                        "--axis", "both")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert f"skipstream run {out}/panaskimg.toml {frame} -o {out}" in done.stdout
+    config = sk.load_config(out / "panaskimg.toml")
+    assert (config.input.begin_skip, config.input.end_skip) == (3, 20)
+    by_kind = {s["kind"]: s for s in config.stages}
+    assert by_kind["compress_skips"]["statistics"] == ["mean", "median"]
+    assert by_kind["subtract_pedestal"]["axis"] == "both"
+    assert by_kind["calibrate"]["gain"] == {"L": 5.0, "U": 5.5}
+    assert (out / "frame_clusters.root").exists()
+    # The same again: outputs that exist stop the run, as they do everywhere.
+    again = panaskimg_of(frame, "-s", CHAIN, "-o", out)
+    assert again.exit_code == 2
+
+
+def test_the_command_line_wins_over_the_json_and_zero_counts(frame: Path, tmp_path: Path) -> None:
+    source = tmp_path / "pana.json"
+    source.write_text(json.dumps(usual()))
+    done = panaskimg_of("-j", source, frame, "--skip-start", 0, "--method", "median",
+                        "--in-overscan", "-o", tmp_path / "out", "--no-run")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    config = sk.load_config(tmp_path / "out" / "panaskimg.toml")
+    assert config.input.begin_skip == 0
+    pedestal = next(s for s in config.stages if s["kind"] == "subtract_pedestal")
+    assert (pedestal["method"], pedestal["region"]) == ("median", "active")
+    assert not list((tmp_path / "out").glob("*.fits"))
+
+
+def test_files_are_patterns_of_which_some_are_left_out(frame: Path, tmp_path: Path) -> None:
+    for name in ("a.fits", "b.fits", "c_old.fits"):
+        (tmp_path / name).write_bytes(frame.read_bytes())
+    done = panaskimg_of(tmp_path / "*.fits", "--skip", "_old", "--ncpus", 2, "--no-run",
+                        "-o", tmp_path)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "a.fits" in done.stdout and "b.fits" in done.stdout and "c_old" not in done.stdout
+    assert "--jobs 2" in done.stdout
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.refused], ids=lambda o: o.flags[-1])
+def test_an_option_without_counterpart_is_refused_with_the_reason(
+    option: Option, frame: Path, tmp_path: Path
+) -> None:
+    value = [] if option.kind is bool else ["3"]
+    done = panaskimg_of(frame, option.flags[-1], *value, "-o", tmp_path / "out")
+    assert done.exit_code == 2
+    assert f"skipstream: {option.flags[-1]}: no counterpart: {option.here}" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.keys], ids=lambda o: o.flags[-1])
+def test_an_option_for_the_json_is_a_parameter_of_it(option: Option) -> None:
+    for key in option.keys:
+        section, _, parameter = key.partition(".")
+        assert parameter in panaskimg._rules_of(section), key
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bogus"], "unrecognized arguments: --bogus"),
+        (["--skip-start", "three"], "invalid int value: 'three'"),
+        (["-j", "none.json"], "none.json: cannot read"),
+        (["-s", "CompressSkiperProcess", "--no-run"], 'did you mean "CompressSkipperProcess"'),
+    ],
+)
+def test_mistakes_on_the_command_line_are_told(
+    arguments: list[str], message: str, frame: Path, tmp_path: Path
+) -> None:
+    done = panaskimg_of(frame, "-o", tmp_path, *arguments)
+    assert done.exit_code in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_no_file_and_no_such_file_are_told() -> None:
+    assert panaskimg_of("--acm").exit_code == 2
+    done = panaskimg_of("none_*.fits")
+    assert (done.exit_code, done.stderr) == (2, "skipstream: none_*.fits: no such file\n")
+
+
+def test_the_processes_are_listed() -> None:
+    done = panaskimg_of("--list-processes")
+    assert done.stdout.split() == list(panaskimg.PROCESSES)
+
+
+PAGE = ROOT / "docs/coming-from-panaskimg.md"
+
+
+def test_the_page_has_the_tables_that_the_importer_knows() -> None:
+    text = PAGE.read_text()
+    for name, fresh in (
+        ("parameters", panaskimg.panaskimg_markdown()),
+        ("options", options_markdown()),
+        ("columns", panaskimg.columns_markdown()),
+    ):
+        begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->\n"
+        assert text[text.index(begin) + len(begin) : text.index(end)] == fresh, name
+
+
+def test_the_columns_of_our_own_exist_and_every_process_has_its_line() -> None:
+    image = np.zeros((8, 8))
+    image[3, 3] = 50
+    names = sk.find_clusters(image, threshold=4.0, seed=5.0, noise=1.0).dtype.names
+    assert {name.split()[0] for name in panaskimg.COLUMNS.values()} <= set(names)
+    lines = PAGE.read_text().partition("## Processes")[2].partition("## Header")[0]
+    assert all(process in lines for process in panaskimg.PROCESSES)

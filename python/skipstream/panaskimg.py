@@ -1078,7 +1078,7 @@ def import_panaskimg(
     IoError
         The file cannot be read.
     """
-    name = "a mapping" if isinstance(source, Mapping) else Path(source).name
+    name = "a configuration" if isinstance(source, Mapping) else Path(source).name
     tables = source if isinstance(source, Mapping) else read_json(source)
     translation = _Translation(tables, serial_binning)
     translation.translate()
@@ -1135,4 +1135,47 @@ def panaskimg_markdown() -> str:
     for key, rule in _COMMON.items():
         default = "" if rule.default in (None, "") else f"`{_shown(rule.default)}`"
         lines.append(f"| `{key}` | {default} | {rule.verdict} | {rule.text} |")
+    return "\n".join(lines) + "\n"
+
+
+#: Columns of WADERS' clustersRec to those of our own tables; coordinates count from 0 in ours.
+COLUMNS: Final = {
+    "cluster_id": "cluster_id",
+    "Npix": "n_pixels",
+    "Energy": "energy_kev",
+    "Qmax": "peak_charge (e-)",
+    "QmaxX": "peak_x",
+    "QmaxY": "peak_y",
+    "DX": "width_x",
+    "DY": "width_y",
+    "minX": "x_min",
+    "maxX": "x_max",
+    "minY": "y_min",
+    "maxY": "y_max",
+    "meanX": "mean_x",
+    "meanY": "mean_y",
+    "PosX": "x",
+    "PosY": "y",
+    "STD_X": "spread_x",
+    "STD_Y": "spread_y",
+    "wSTD_X": "std_x",
+    "wSTD_Y": "std_y",
+    "has_seed": "has_seed",
+    "seed_nsig_min": "n_sigma_min",
+    "seed_nsig_max": "n_sigma_max",
+    "closest_cls_dist": "nearest_distance",
+    "hotreg": "flags",
+    "excluded": "flags",
+}
+
+
+def columns_markdown() -> str:
+    """The table of the columns of clustersRec, for the page of the documentation."""
+    from .peer_columns import WADERS_DOCS
+
+    lines = ["| clustersRec | unit | meaning | our own tables |", "|---|---|---|---|"]
+    for name, (unit, doc) in WADERS_DOCS.items():
+        ours = f"`{COLUMNS[name].split()[0]}`" if name in COLUMNS else ""
+        unit_here = " (e-)" if "(e-)" in COLUMNS.get(name, "") else ""
+        lines.append(f"| `{name}` | {unit} | {doc} | {ours}{unit_here} |")
     return "\n".join(lines) + "\n"

@@ -258,7 +258,7 @@ def _described(docs: Mapping[str, tuple[str, str]], names: Iterable[str]) -> lis
 
 # --- WADERS -------------------------------------------------------------------------------------
 
-_WADERS_DOCS: dict[str, tuple[str, str]] = {
+WADERS_DOCS: dict[str, tuple[str, str]] = {
     "RUNID": ("", "RUNID of the header, else the number of the file"),
     "nfile": ("", "number at the end of the file's name, else -1"),
     "ccd": ("", "number of the HDU"),
@@ -518,14 +518,14 @@ def _waders_image(facts: ImageFacts) -> _WadersImage:
         "NprojectionX": _projections(found, "X", x, p),
         "NprojectionY": _projections(found, "Y", y, p),
     }
-    columns = {name: found[name] for name in _WADERS_DOCS}
+    columns = {name: found[name] for name in WADERS_DOCS}
     slim = replace(facts, planes={}, mask=np.empty((0, 0), np.uint32))
     return _WadersImage(columns, nested, slim)
 
 
 def _waders_trees(images: Sequence[_WadersImage]) -> list[Tree]:
     """``clustersRec``, whose entries in ROOT files are images, and ``info``."""
-    columns = {name: np.concatenate([i.columns[name] for i in images]) for name in _WADERS_DOCS}
+    columns = {name: np.concatenate([i.columns[name] for i in images]) for name in WADERS_DOCS}
     nested = {
         counter: (
             np.concatenate([i.nested[counter][0] for i in images]),
@@ -535,7 +535,7 @@ def _waders_trees(images: Sequence[_WadersImage]) -> list[Tree]:
     }
     entries = np.array([len(i.columns["Npix"]) for i in images])
     rows = _rows(columns, int(entries.sum()))
-    clusters = Table(rows, _described(_WADERS_DOCS, columns))
+    clusters = Table(rows, _described(WADERS_DOCS, columns))
     facts = [i.facts for i in images]
     heads = {"RUNID": np.array([f.run_id for f in facts], np.int32)}
     return [
@@ -563,13 +563,13 @@ def _info(images: Sequence[ImageFacts]) -> Table:
                 (("READOUT_SEC", 1.0), ("MREAD", 1e-3)),
             )
         )
-        put(number, "RUNID", facts.run_id, *_WADERS_DOCS["RUNID"])
-        put(number, "nfile", facts.n_file, *_WADERS_DOCS["nfile"])
-        put(number, "idccd", facts.image.hdu.index, *_WADERS_DOCS["ccd"])
+        put(number, "RUNID", facts.run_id, *WADERS_DOCS["RUNID"])
+        put(number, "nfile", facts.n_file, *WADERS_DOCS["nfile"])
+        put(number, "idccd", facts.image.hdu.index, *WADERS_DOCS["ccd"])
         put(number, "total_exposure", exposure + read, "s", "exposure and readout of the header")
         start = facts.time("DATEINI", "RDSTRT", "DATESTART", "DATE-OBS")
-        put(number, "readout_start", start, *_WADERS_DOCS["readout_start"])
-        put(number, "readout_end", facts.time("DATEEND", "RDEND"), *_WADERS_DOCS["readout_end"])
+        put(number, "readout_start", start, *WADERS_DOCS["readout_start"])
+        put(number, "readout_end", facts.time("DATEEND", "RDEND"), *WADERS_DOCS["readout_end"])
         amplifier = re.sub(r"\W", "_", facts.image.amplifier, flags=re.ASCII)
         for finding, word in (("pedestal_mean", "mu"), ("pedestal_sigma", "sigma")):
             value = facts.found.get(finding, (math.nan, math.nan))[0]

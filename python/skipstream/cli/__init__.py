@@ -30,6 +30,7 @@ _COMMANDS = {
     "report": "reporting",
     "show": "reporting",
     "config": "peers",
+    "panaskimg": "panaskimg",
     "simulate": "simulations",
     "demo": "simulations",
 }

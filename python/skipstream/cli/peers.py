@@ -72,11 +72,16 @@ def write_config(path: Path, imported: Imported, *, overwrite: bool) -> None:
         file.write(imported.toml)
 
 
-def tell(imported: Imported, *, to_stderr: bool) -> None:
-    """Say what became of every parameter: a table on a terminal, lines elsewhere."""
+def tell(imported: Imported, *, to_stderr: bool, only_open: bool = False) -> None:
+    """Say what became of every parameter: a table on a terminal, lines elsewhere.
+
+    `only_open`: of those without a counterpart, and of what is wrong.
+    """
     stream = sys.stderr if to_stderr else sys.stdout
-    shown = [told for told in imported.told if told.verdict != "wrong"]
-    if stream.isatty():
+    verdicts = {told.verdict for told in imported.told} - {"wrong"}
+    verdicts &= {"no counterpart"} if only_open else verdicts
+    shown = [told for told in imported.told if told.verdict in verdicts]
+    if shown and stream.isatty():
         _table(shown, to_stderr=to_stderr)
     else:
         for told in shown:
