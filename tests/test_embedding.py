@@ -60,3 +60,23 @@ def test_the_programs_are_built_with_pkg_config(
 
 def test_the_program_in_python_runs(folder: Path) -> None:
     assert run(sys.executable, "daq.py", cwd=folder) == block("text")
+
+
+def test_the_program_in_c_takes_a_queue_as_the_page_says(installed: Path, folder: Path) -> None:
+    *begin, push, finish, destroy = block("C").splitlines()
+    program = block("c")
+    for old, new in (
+        ("  for (uint32_t row", "\n".join([*begin, "  for (uint32_t row"])),
+        ("status = skipstream_image_push(image, samples, sizeof samples);", push),
+        ("if (status == SKIPSTREAM_OK) status = skipstream_image_finish(image);", finish + destroy),
+    ):
+        before, after = program.rsplit(old, 1)
+        program = before + new + after
+    (folder / "daq.c").write_text(program.replace("/* waits, and finishes the image */", ""))
+    flags = run(
+        sys.executable, "-m", "pkgconf", "--cflags", "--libs", "skipstream", cwd=folder,
+        PKG_CONFIG_PATH=str(installed / "lib/pkgconfig"),
+    ).split()  # fmt: skip
+    run("cc", "-std=c99", "daq.c", *flags, "-o", "daq", cwd=folder)
+    # The worker takes as many rows as wait, so callbacks see them in other parts.
+    assert "cluster of 300 e- in row 20" in run(folder / "daq", cwd=folder)

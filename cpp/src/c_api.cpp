@@ -18,6 +18,7 @@
 #include "skipstream/base/error.hpp"
 #include "skipstream/pipeline/load_config.hpp"
 #include "skipstream/pipeline/pipeline.hpp"
+#include "skipstream/pipeline/row_queue.hpp"
 #include "skipstream/skipstream.h"
 #include "skipstream/version.hpp"
 
@@ -83,11 +84,23 @@ struct skipstream_image {
   std::unique_ptr<skipstream::Pipeline> pipeline;
   skipstream_options options = default_options();
   skipstream_plan plan{};
+  std::int64_t sample_bytes = 1;
   const std::vector<skipstream::PlaneInfo>* planes = nullptr;
   std::vector<std::unique_ptr<TableView>> tables;
 };
 
+struct skipstream_queue {
+  std::string error;
+  skipstream_image* image = nullptr;
+  std::unique_ptr<skipstream::RowQueue> queue;
+};
+
 namespace {
+
+/// What the image of a queue answered, on its way through the queue's thread.
+struct ImageFailed {
+  skipstream_status status;
+};
 
 /// Does something that may throw, and says how it went.
 template <class Action>
@@ -104,6 +117,8 @@ skipstream_status guarded(std::string& error, Action&& action) noexcept {
     error.clear();
     action();
     return SKIPSTREAM_OK;
+  } catch (const ImageFailed& failed) {
+    return failed.status;  // the text is the caller's matter
   } catch (const ConfigError& what) {
     return fail(SKIPSTREAM_CONFIG_ERROR, what.what());
   } catch (const skipstream::IoError& what) {
@@ -237,8 +252,10 @@ void begin(skipstream_image& image, const skipstream_config& config,
     wanted.mask.assign(info.mask, info.mask + info.n_rows * std::max<std::int64_t>(0, info.n_cols));
   }
   image.pipeline = std::make_unique<skipstream::Pipeline>(config.loaded.chain(), std::move(wanted));
+  const auto begun = image_of(info);
+  image.sample_bytes = begun.format.n_bytes;
   try {
-    image.pipeline->begin(image_of(info));
+    image.pipeline->begin(begun);
   } catch (const ConfigError& error) {
     throw ConfigError(config.loaded.placed(error.what()));
   }
@@ -459,3 +476,116 @@ double skipstream_image_finding(const skipstream_image* image, const char* stage
 }
 
 void skipstream_image_destroy(skipstream_image* image) noexcept { delete image; }
+
+namespace {
+
+skipstream_queue_options default_queue_options() {
+  const skipstream::QueueOptions defaults;
+  return {sizeof(skipstream_queue_options), SKIPSTREAM_BLOCK, defaults.max_bytes, "/tmp"};
+}
+
+void begin(skipstream_queue& queue, skipstream_image& image,
+           const skipstream_queue_options* given) {
+  skipstream_queue_options options = default_queue_options();
+  if (given != nullptr) copy_known(*given, options, "skipstream_queue_options");
+  if (options.policy < SKIPSTREAM_BLOCK || options.policy > SKIPSTREAM_SPILL) {
+    throw ConfigError(
+        "policy: must be SKIPSTREAM_BLOCK, SKIPSTREAM_DROP or SKIPSTREAM_SPILL; got " +
+        std::to_string(options.policy));
+  }
+  if (image.is_ended) throw skipstream::Error("queue: the image has ended, or was never begun");
+  const auto require = [](skipstream_status status) {
+    if (status != SKIPSTREAM_OK) throw ImageFailed{status};
+  };
+  skipstream::QueueOptions wanted;
+  wanted.policy = static_cast<skipstream::QueuePolicy>(options.policy);
+  wanted.max_bytes = options.max_bytes;
+  if (options.spill_folder != nullptr) wanted.spill_folder = options.spill_folder;
+  queue.queue = std::make_unique<skipstream::RowQueue>(
+      skipstream::QueueSink{
+          [&image, require](std::span<const std::byte> samples) {
+            require(skipstream_image_push(&image, samples.data(), samples.size()));
+          },
+          [&image, require](std::int64_t n) { require(skipstream_image_push_lost(&image, n)); },
+          [&image, require] { require(skipstream_image_finish(&image)); }},
+      image.sample_bytes, wanted);
+}
+
+template <class Action>
+skipstream_status during(skipstream_queue* queue, Action&& action) noexcept {
+  if (queue == nullptr || queue->queue == nullptr) return SKIPSTREAM_USAGE_ERROR;
+  bool is_of_image = false;
+  const auto status = guarded(queue->error, [&] {
+    try {
+      action(*queue->queue);
+    } catch (const ImageFailed&) {
+      is_of_image = true;  // the queue's thread has ended
+      throw;
+    }
+  });
+  if (is_of_image) {
+    std::string unused;
+    guarded(unused, [&] { queue->error = queue->image->error; });
+  }
+  return status == SKIPSTREAM_CONFIG_ERROR && !is_of_image ? SKIPSTREAM_USAGE_ERROR : status;
+}
+
+}  // namespace
+
+void skipstream_queue_options_init(skipstream_queue_options* options) noexcept {
+  if (options == nullptr || options->struct_size != sizeof *options) return;
+  *options = default_queue_options();
+}
+
+skipstream_status skipstream_queue_begin(skipstream_image* image,
+                                         const skipstream_queue_options* options,
+                                         skipstream_queue** queue) noexcept {
+  if (image == nullptr || queue == nullptr) return SKIPSTREAM_USAGE_ERROR;
+  *queue = new (std::nothrow) skipstream_queue{};
+  if (*queue == nullptr) return SKIPSTREAM_NO_MEMORY;
+  (*queue)->image = image;
+  return guarded((*queue)->error, [&] { begin(**queue, *image, options); });
+}
+
+const char* skipstream_queue_error(const skipstream_queue* queue) noexcept {
+  return queue == nullptr ? "no queue" : queue->error.c_str();
+}
+
+skipstream_status skipstream_queue_push(skipstream_queue* queue, const void* samples,
+                                        size_t n_bytes) noexcept {
+  if (samples == nullptr && n_bytes > 0) return SKIPSTREAM_USAGE_ERROR;
+  return during(queue, [&](skipstream::RowQueue& rows) {
+    rows.push(std::span(static_cast<const std::byte*>(samples), n_bytes));
+  });
+}
+
+skipstream_status skipstream_queue_push_lost(skipstream_queue* queue, int64_t n_samples) noexcept {
+  return during(queue, [&](skipstream::RowQueue& rows) { rows.push_lost(n_samples); });
+}
+
+skipstream_queue_state skipstream_queue_state_now(const skipstream_queue* queue) noexcept {
+  skipstream_queue_state now{};
+  if (queue == nullptr || queue->queue == nullptr) return now;
+  std::string unused;
+  guarded(unused, [&] {
+    const auto state = queue->queue->state();
+    now = {state.waiting_bytes, state.max_waiting_bytes, state.spilled_bytes,
+           state.dropped_samples};
+  });
+  return now;
+}
+
+skipstream_status skipstream_queue_finish(skipstream_queue* queue) noexcept {
+  return during(queue, [](skipstream::RowQueue& rows) { rows.finish(); });
+}
+
+skipstream_status skipstream_queue_abort(skipstream_queue* queue) noexcept {
+  const auto status = during(queue, [](skipstream::RowQueue& rows) { rows.abort(); });
+  return status == SKIPSTREAM_OK ? skipstream_image_abort(queue->image) : status;
+}
+
+void skipstream_queue_destroy(skipstream_queue* queue) noexcept {
+  if (queue == nullptr) return;
+  if (queue->queue != nullptr && !queue->image->is_ended) skipstream_queue_abort(queue);
+  delete queue;
+}

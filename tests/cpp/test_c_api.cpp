@@ -12,6 +12,7 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "check.hpp"
@@ -337,6 +338,34 @@ void nothing_is_allocated_between_begin_and_finish() {
   }
 }
 
+void a_queue_allocates_nothing_either() {
+  const auto samples = readout();
+  Seen seen(n_rows * n_cols);
+  seen.ends.reserve(1);
+  skipstream_config* config = read(usual_chain);
+  skipstream_image* image = begun(config, options_for(seen));
+  skipstream_queue_options options{};
+  options.struct_size = sizeof options;
+  skipstream_queue_options_init(&options);
+  options.policy = SKIPSTREAM_SPILL;
+  options.max_bytes = 3000;
+  skipstream_queue* queue = nullptr;
+  check::equal(skipstream_queue_begin(image, &options, &queue), SKIPSTREAM_OK);
+  const std::int64_t before = n_allocations;
+  int status = SKIPSTREAM_OK;
+  for (std::size_t row = 0; row < n_rows; ++row) {
+    status |=
+        skipstream_queue_push(queue, samples.data() + row * n_cols * n_skips, 2 * n_cols * n_skips);
+  }
+  while (skipstream_queue_state_now(queue).waiting_bytes > 0) std::this_thread::yield();
+  check::equal(n_allocations - before, 0, "allocations");
+  check::equal(status, SKIPSTREAM_OK);
+  check::equal(skipstream_queue_finish(queue), SKIPSTREAM_OK);
+  skipstream_queue_destroy(queue);
+  skipstream_image_destroy(image);
+  skipstream_config_destroy(config);
+}
+
 void rows_have_statistics_and_alarms_without_an_allocation() {
   struct Told {
     std::int64_t n_rows = 0;
@@ -633,6 +662,7 @@ int main() {
   check::that(std::string(skipstream_version()) == SKIPSTREAM_VERSION);
   rows_and_clusters_are_those_of_cpp();
   nothing_is_allocated_between_begin_and_finish();
+  a_queue_allocates_nothing_either();
   rows_have_statistics_and_alarms_without_an_allocation();
   memory_that_runs_out_is_a_status();
   errors_say_the_line_and_what_would_be_right();

@@ -262,6 +262,65 @@ SKIPSTREAM_EXPORT double skipstream_image_finding(const skipstream_image* image,
 /* NULL is fine. */
 SKIPSTREAM_EXPORT void skipstream_image_destroy(skipstream_image* image) SKIPSTREAM_NOEXCEPT;
 
+/* ---- for readouts that must not wait ------------------------------------------------------- */
+
+/* A queue takes the samples of one image from one thread, and a thread of its own reduces them: the
+ * callbacks run there. The results are the same. */
+typedef struct skipstream_queue skipstream_queue;
+
+typedef int32_t skipstream_queue_policy;
+enum {
+  SKIPSTREAM_BLOCK = 0, /* push waits for room */
+  SKIPSTREAM_DROP = 1,  /* all samples of a push that has no room are lost: counted, and flagged */
+  SKIPSTREAM_SPILL = 2  /* they wait in a temporary file; lost where that cannot be written */
+};
+
+typedef struct skipstream_queue_options {
+  size_t struct_size;             /* sizeof(skipstream_queue_options) */
+  skipstream_queue_policy policy; /* SKIPSTREAM_BLOCK */
+  int64_t max_bytes;              /* 64 MiB of samples that wait in memory, taken at once */
+  const char* spill_folder;       /* "/tmp": of the temporary file, which has no name */
+} skipstream_queue_options;
+
+SKIPSTREAM_EXPORT void skipstream_queue_options_init(skipstream_queue_options* options)
+    SKIPSTREAM_NOEXCEPT;
+
+typedef struct skipstream_queue_state {
+  int64_t waiting_bytes;     /* in memory and in the file, now */
+  int64_t max_waiting_bytes; /* so far */
+  int64_t spilled_bytes;     /* that went through the file so far */
+  int64_t dropped_samples;   /* so far; the file of the readout has them still */
+} skipstream_queue_state;
+
+/* Takes the memory and starts the thread, for an image that was begun. It belongs to the queue
+ * until finish or abort, and must live until destroy. Where it fails, *queue has the text of the
+ * error. */
+SKIPSTREAM_EXPORT skipstream_status
+skipstream_queue_begin(skipstream_image* image, const skipstream_queue_options* options,
+                       skipstream_queue** queue) SKIPSTREAM_NOEXCEPT;
+/* Of the last call with this handle; "" where there was no error. Never NULL. */
+SKIPSTREAM_EXPORT const char* skipstream_queue_error(const skipstream_queue* queue)
+    SKIPSTREAM_NOEXCEPT;
+/* The next samples, whole ones; they are copied. Returns what ended the queue's thread, if it has
+ * ended. */
+SKIPSTREAM_EXPORT skipstream_status skipstream_queue_push(skipstream_queue* queue,
+                                                          const void* samples,
+                                                          size_t n_bytes) SKIPSTREAM_NOEXCEPT;
+/* The next samples did not arrive. */
+SKIPSTREAM_EXPORT skipstream_status
+skipstream_queue_push_lost(skipstream_queue* queue, int64_t n_samples) SKIPSTREAM_NOEXCEPT;
+/* May be asked by any thread. */
+SKIPSTREAM_EXPORT skipstream_queue_state skipstream_queue_state_now(const skipstream_queue* queue)
+    SKIPSTREAM_NOEXCEPT;
+/* Waits until all samples are reduced, and finishes the image. */
+SKIPSTREAM_EXPORT skipstream_status skipstream_queue_finish(skipstream_queue* queue)
+    SKIPSTREAM_NOEXCEPT;
+/* Forgets the samples that wait, and aborts the image. */
+SKIPSTREAM_EXPORT skipstream_status skipstream_queue_abort(skipstream_queue* queue)
+    SKIPSTREAM_NOEXCEPT;
+/* Before that of its image; aborts what was not finished. NULL is fine. */
+SKIPSTREAM_EXPORT void skipstream_queue_destroy(skipstream_queue* queue) SKIPSTREAM_NOEXCEPT;
+
 #ifdef __cplusplus
 }
 #endif

@@ -6,4 +6,5 @@
 #include "skipstream/base/mask.hpp"
 #include "skipstream/pipeline/load_config.hpp"
 #include "skipstream/pipeline/pipeline.hpp"
+#include "skipstream/pipeline/row_queue.hpp"
 #include "skipstream/version.hpp"
