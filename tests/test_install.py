@@ -134,3 +134,19 @@ def test_programs_are_built_with_pkg_config_where_the_prefix_was_moved(
         standard = "-std=c++20" if compiler == "c++" else "-std=c99"
         run(compiler, standard, ROOT / "tests/install" / source, *flags, "-o", program)
         check(program, readout, tmp_path)
+
+
+def test_a_simulated_readout_in_real_time_loses_nothing(installed: Path, tmp_path: Path) -> None:
+    source = ROOT / "bench/daq.cpp"
+    if not source.exists():
+        pytest.skip("no benchmarks beside the tests")
+    flags = run(
+        sys.executable, "-m", "pkgconf", "--cflags", "--libs", "skipstream",
+        PKG_CONFIG_PATH=str(installed / "lib/pkgconfig"),
+    ).split()  # fmt: skip
+    run("c++", "-std=c++20", "-Wall", "-Wextra", "-Werror", source, *flags, "-o", tmp_path / "daq")
+    small = ["modules=2", "samples_per_s=2e5", "seconds=2", "cols=100", "skips=50"]
+    for words in ([], ["queue=block", "queue_kib=5"], ["queue=spill", "queue_kib=5", "stall=0.5"]):
+        output = run(tmp_path / "daq", *small, *words)
+        assert "rows: 160 of 160" in output
+        assert "; 0 dropped" in output
