@@ -251,7 +251,8 @@ def check(config_path: Path, files: tuple[Path, ...], overrides: tuple[str, ...]
 def _print_config(config: Config) -> None:
     click.echo(f"{config.source}: {len(config.stages)} stages, {len(config.outputs)} outputs")
     for output in config.outputs:
-        click.echo(f"  {output.table or 'planes'} after {output.after} -> {output.path}")
+        after = f" after {output.after}" if output.after else ""
+        click.echo(f"  {output.table or 'planes'}{after} -> {output.path}")
 
 
 def _print_plan(path: Path, image: ImageLayout, plan: dict[str, Any]) -> None:
