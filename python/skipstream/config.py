@@ -246,7 +246,9 @@ def _columns_need(
     name: str | None, path: Any, stages: Sequence[Mapping[str, Any]], is_charge: bool
 ) -> str:
     """What is wrong with the names of another program for a table; empty: nothing."""
-    if name not in (None, "clusters") or (name is None and "clusters" not in Path(str(path)).stem):
+    file = Path(str(path))
+    are_planes = name is None and file.suffix == ".fits" and "clusters" not in file.stem
+    if name not in (None, "clusters") or are_planes:
         return "is for tables of clusters"
     stages = [stage for stage in stages if isinstance(stage, Mapping)]
     finder = next((stage for stage in stages if stage.get("kind") == "find_clusters"), None)
