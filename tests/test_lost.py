@@ -89,6 +89,30 @@ def test_a_pixel_whose_samples_are_all_the_numbers_there_are_is_given_up() -> No
     assert out.mask[0, 0] == MaskBit.NODATA
 
 
+@pytest.mark.parametrize("dtype", ["i1", "u1", "<i2", ">i4", "<u4", ">i8", "<u8"])
+@pytest.mark.parametrize("n_kept", [1, 100, 128, 129, 200, 255])
+def test_what_is_lost_is_told_from_all_that_is_there(dtype: str, n_kept: int) -> None:
+    n_skips = n_kept + 9
+    there = np.arange(n_kept, dtype=np.uint8)  # all that would stand for a lost one first
+    if dtype == "i1":
+        there = there.view(np.int8)
+    samples = there.astype(dtype)
+    statistics = ["mean", "sum", "min", "max", "count"]
+    pipeline = sk.Pipeline(
+        [sk.CompressSkips(statistics=statistics, saturation=1e9)],
+        n_cols=2, n_skips=n_skips, dtype=dtype,
+    )  # fmt: skip
+    parts = []
+    for _ in range(2):
+        parts += [pipeline.push(samples), pipeline.push_lost(9)]
+    planes, mask = joined([*parts, pipeline.finish()])
+    for name in statistics[:-1]:
+        expected = float(getattr(samples.astype(np.float64), name)())
+        assert planes[name].tolist() == [[expected, expected]], name
+    assert planes["count"].tolist() == [[n_kept, n_kept]]
+    assert (mask == MaskBit.MISSKIPS).all()
+
+
 def test_many_gaps_in_a_row_lose_what_is_between_the_last_of_them() -> None:
     n_skips = 400
     samples = np.full((1, 3, n_skips), 7, "<i2")
