@@ -406,3 +406,59 @@ def test_an_impossible_image_is_refused_before_memory_is_taken(tmp_path: Path) -
     os.mkfifo(tmp_path / "pipe_0.dat")
     (result,) = sk.run(config((1, 1, 1)), [tmp_path / "pipe_0.dat"])
     assert "must be a regular file" in result.message
+
+
+def packet(counter: int, *words: bytes) -> bytes:
+    return bytes([len(words), 0, counter % 256]) + b"".join(words)
+
+
+@pytest.mark.parametrize("channels", [[], [1, 2, 3], [0, 1, 2, 2], [-1, 0, 1, 2], [0, 1, 2, 16]])
+def test_channels_are_four_different_numbers(channels: list[int]) -> None:
+    shown = ", ".join(map(str, channels)) or "none"
+    with pytest.raises(sk.ConfigError, match=f"4 different numbers from 0 to 15; got {shown}$"):
+        _core.LtaPackets(channels, n_rows=1, n_cols=1, n_skips=1)
+
+
+@pytest.mark.parametrize(
+    "shape", [(0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 1 << 20, 1 << 12), (1 << 62, 1 << 10, 1)]
+)
+def test_shapes_that_no_readout_has_are_refused(shape: tuple[int, int, int]) -> None:
+    n_rows, n_cols, n_skips = shape
+    with pytest.raises(sk.ConfigError, match=f"an image of {n_rows} rows, {n_cols} columns and"):
+        _core.LtaPackets([0, 1, 2, 3], n_rows=n_rows, n_cols=n_cols, n_skips=n_skips)
+
+
+def test_packets_without_words_change_nothing() -> None:
+    more = [word(-n, 12 + n, 4 + n) for n in range(4)]
+    data = [packet(0, *FOUR), packet(1), packet(2), packet(3, *more)]
+    found, counts = read(data, (1, 2, 1))
+    assert [samples.ravel().tolist() for samples in found] == [[n, n] for n in range(4)]
+    assert counts["n_lost_samples"] == 0
+    assert counts["n_packets"] == 4
+
+
+def test_a_packet_counter_that_stands_still_at_the_start_loses_nothing() -> None:
+    words = [word(-n, 12 + n % 4, n) for n in range(16)]
+    data = [packet(0, *words[i : i + 4]) for i in range(0, 16, 4)]
+    found, counts = read(data, (1, 4, 1))
+    assert [samples.ravel().tolist() for samples in found] == [
+        list(range(n, 16, 4)) for n in range(4)
+    ]
+    assert counts["n_late_packets"] == 0
+
+
+def test_words_that_are_skipped_inside_a_packet_are_lost_samples() -> None:
+    words = [word(-n, 12 + n % 4, n) for n in range(16)]
+    found, counts = read([packet(0, *words[:6], *words[11:])], (1, 4, 1))
+    assert counts["n_lost_samples"] == 5
+    for n, samples in enumerate(found):
+        expected = [BLANK if 6 <= k < 11 else k for k in range(n, 16, 4)]
+        assert samples.ravel().tolist() == expected
+
+
+def test_samples_lost_behind_the_end_of_the_image_are_no_loss() -> None:
+    words = [word(-n, 12 + n % 4, n) for n in range(16)]
+    found, counts = read([packet(0, *words[:8], *words[12:])], (1, 2, 1))
+    assert all(samples.shape == (1, 2, 1) for samples in found)
+    assert counts["n_lost_samples"] == 0
+    assert counts["n_excess_samples"] == 4
