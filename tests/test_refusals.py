@@ -466,3 +466,33 @@ def test_a_pipeline_for_whole_rows_takes_no_part_of_one() -> None:
     whole.push_lost(8)
     whole.push_missing(1)
     whole.finish()
+
+
+def raw_pipeline(**options: Any) -> _core.Pipeline:
+    size = {"n_rows": 3, "n_cols": 4, "n_skips": 2, "dtype": "<i2", **options.pop("size", {})}
+    return _core.Pipeline([MEAN], _core.ImageInfo(**size), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keep_samples": [(0, 4, 1)], "size": {"n_rows": -1}}, "need the number of rows before"),
+        ({"keep_samples": [(-1, 4, 1)]}, "columns -1 to 4 of every row 1 are not in the image"),
+        ({"keep_samples": [(2, 2, 1)]}, "columns 2 to 2"),
+        ({"keep_samples": [(0, 5, 1)]}, "columns 0 to 5"),
+        ({"keep_samples": [(0, 4, 0)]}, "of every row 0"),
+        ({"mask": np.zeros((3, 5), "u4")}, "mask: must have the 3 x 4 pixels of the image"),
+    ],
+)
+def test_what_a_pipeline_cannot_keep_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(sk.ConfigError, match=message):
+        raw_pipeline(**options)
+
+
+def test_rows_and_samples_must_be_whole() -> None:
+    pipeline = raw_pipeline(whole_rows=True)
+    with pytest.raises(sk.ConfigError, match="whole rows"):
+        pipeline.push(np.zeros(9, "<i2"))
+    with pytest.raises(sk.Error, match="the image has 3 rows; got 0 and 4 more"):
+        raw_pipeline().push_lost(25)
+    assert raw_pipeline().plan["record_bytes"] == 0
