@@ -7,8 +7,9 @@
  *
  * What the library promises. All memory is taken, and everything is checked, in begin: between
  * begin and finish nothing is allocated, as long as no stage is a barrier (see skipstream_plan). No
- * call lets a C++ exception out, prints, ends the program, sets a signal handler, asks the locale,
- * or makes a thread. Callbacks run inside of the call that made their data, in the caller's thread.
+ * call lets a C++ exception out, prints, ends the program, sets a signal handler, or asks the
+ * locale; none makes a thread but skipstream_queue_begin. Callbacks run inside of the call that
+ * made their data, in the caller's thread.
  *
  * Errors. Calls that can fail return a skipstream_status; the text that says where, what, and what
  * would be right belongs to the handle, and lives until its next call.
@@ -195,8 +196,8 @@ typedef struct skipstream_options {
   void (*on_alarm)(void* user, const skipstream_alarm* alarm);
   /* The image has ended: OK or TABLE_FULL by finish, ABORTED by abort, else what failed. */
   void (*on_end)(void* user, skipstream_status status);
-  int64_t max_table_rows;   /* 65536: room of each table; further rows are seen by on_table_rows
-                               alone,   and counted */
+  int64_t max_table_rows;   /* 65536: room of each table; further rows are counted, and seen by
+                               on_table_rows alone */
   int64_t memory_bytes;     /* -1: any; begin fails where the image would need more */
   int64_t spool_bytes;      /* 48 MiB: of a barrier's rows in memory; the others go to a file */
   const char* spool_folder; /* "/tmp": of that file, which has no name */

@@ -104,7 +104,9 @@ void refuse_calibration_files(const Value::List& stages, Problems& problems) {
 
 Chain LoadedConfig::chain(const std::vector<StageKind>& kinds) const {
   Problems problems;
-  return make_chain(stages, {}, problems, kinds);
+  Chain chain = make_chain(stages, {}, problems, kinds);
+  if (!problems.empty()) throw ConfigError(toml.place_of(problems[0]) + problems[0]);
+  return chain;
 }
 
 LoadedConfig load_config(std::string_view text, std::string name,

@@ -24,7 +24,7 @@ struct LoadedConfig {
   std::vector<Alarm::Config> alarms;  ///< for PipelineOptions
   ImageInfo image;  ///< n_rows, n_cols, prescan_cols, ..., begin_skip, unit where [input] says so
 
-  /// A chain for one image.
+  /// A chain for one image. Throws ConfigError where a stage is none of `kinds`.
   [[nodiscard]] Chain chain(const std::vector<StageKind>& kinds = all_kinds()) const;
   /// The text of an error of `Pipeline::begin` with the place of the key that is wrong.
   [[nodiscard]] std::string placed(const std::string& problem) const {
