@@ -129,3 +129,38 @@ def test_names_of_plots_stay_in_their_folder(tmp_path: Path) -> None:
     names = {path.name for path in written}
     assert {"raw_%2e%2e%2f%fc_a%3ab.png", "raw_%2e%2e%2f%fc_a%3ab.pdf"} <= names
     assert {path.parent for path in written} == {tmp_path / "p"}
+
+
+def test_what_a_run_its_cuts_and_its_calibration_give_can_be_drawn(folder: Path) -> None:
+    results = list(sk.run(sk.load_config(CONFIG), [folder / "raw.fits"]))
+    drawn = results[0].plot()
+    assert drawn.get_title(loc="left") == "raw.fits, EXT0"
+    _, flow = sk.select_clusters(results[0].clusters, {"n_pixels": (2, None)})
+    bars = flow.plot().patches
+    assert [bar.get_width() for bar in bars] == [flow.n_rows, *flow.n_left]
+    (written,) = (r for r in sk.run(sk.load_config(CONFIG), [folder / "raw.fits"],
+                                    output=folder / "again") if r.amplifier == "EXT0")  # fmt: skip
+    with pytest.raises(ValueError, match=r"raw\.fits has no planes here"):
+        written.plot()
+
+
+def test_gains_of_files_are_drawn_around_their_mean(tmp_path: Path) -> None:
+    paths = []
+    for seed in (1, 2):
+        paths.append(tmp_path / f"{seed}.fits")
+        simulate(paths[-1], n_rows=100, n_cols=150, n_skips=200, seed=seed, dark_current=0.3)
+    (calibration,) = sk.calibrate(paths)
+    ax = calibration.plot()
+    low, high = ax.get_ylim()
+    assert low < calibration.values["gain"] < high
+    assert "2 of 2 files" in ax.get_title()
+
+
+def test_a_comparison_is_drawn_with_its_verdicts(folder: Path) -> None:
+    config = sk.load_config(CONFIG)
+    for name in ("one", "two"):
+        list(sk.run(config, [folder / "raw.fits"], output=folder / name))
+    comparison = sk.compare_runs(folder / "one", folder / "two")
+    ax = comparison.plot()
+    assert len(ax.get_yticklabels()) == min(25, len(comparison.elements))
+    assert comparison.verdict in ax.get_title()

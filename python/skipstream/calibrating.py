@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from .fitting import FitResult, goodness
 from .outputs import whole_file
 from .reference import toml_value
 from .running import run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["DEFAULT_STAGES", "AmplifierCalibration", "calibrate", "write_calibration"]
 
@@ -49,7 +53,7 @@ class AmplifierCalibration:
     chi2, n_dof, p_value
         Of the gains of the files around their mean: a small probability tells of a drift.
     fits
-        Path and the two fits of each file.
+        Path of each file, and its fits: that of the charge, and that of the peaks.
     problems
         Why a file does not count.
     """
@@ -62,6 +66,12 @@ class AmplifierCalibration:
     p_value: float
     fits: tuple[tuple[Path, FitResult, FitResult], ...]
     problems: tuple[str, ...]
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the gain of every file, and their mean."""
+        from .plot import plot_gains
+
+        return plot_gains(self, ax)
 
 
 def calibrate(

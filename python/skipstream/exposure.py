@@ -33,6 +33,8 @@ from .table_files import load_writer, write_table, write_trees
 from .tables import Table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from .measuring import Taken
     from .peer_columns import PeerPlanes
 
@@ -130,8 +132,9 @@ class ImageResult:
         Structured arrays that turn into what others work with (:class:`skipstream.Table`);
         coordinates are 0-based. None when the config does not ask for them.
     report
-        Shape, ``active`` (first row, row after the last, first column, column after the last of
-        the active pixels), findings, alarms, plan, seconds, bytes of raw samples.
+        Shape, ``unit`` of the first plane here, ``active`` (first row, row after the last, first
+        column, column after the last of the active pixels), findings, alarms, plan, seconds, bytes
+        of raw samples.
     outputs
         Files written.
     """
@@ -148,6 +151,25 @@ class ImageResult:
     measures: dict[str, Any] = field(default_factory=dict, repr=False)
     report: dict[str, Any] = field(default_factory=dict, repr=False)
     outputs: tuple[Path, ...] = ()
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the first plane, with its clusters; a run that writes files keeps none.
+
+        Raises
+        ------
+        ValueError
+            There are no planes.
+        """
+        from .plot import plot_clusters, plot_image
+
+        if not self.planes:
+            raise ValueError(f"plot: {self.path.name} has no planes here; its files have them")
+        title = f"{self.path.name}, {self.amplifier}"
+        unit = self.report.get("unit", "")
+        if self.clusters is None:
+            return plot_image(next(iter(self.planes.values())), ax=ax, unit=unit, title=title)
+        plane = next(iter(self.planes.values()))
+        return plot_clusters(plane, self.clusters, ax=ax, unit=unit, title=title)
 
 
 def image_info(image: ImageLayout, samples: Samples, config: Config) -> _core.ImageInfo:
@@ -262,9 +284,11 @@ class ImageRun:
         if self._peers is not None:
             self._peers.keep(pipeline)
         self._names: list[str] = []
+        self._unit = ""
         if shown is not None:
             planes = pipeline.planes_after(shown)
             self._names = [plane["name"] for plane in planes]
+            self._unit = planes[0]["unit"]
             shape = (image.n_rows, image.n_cols)
             kept += [
                 np.empty(shape, np.int64 if plane["is_label"] else np.float32) for plane in planes
@@ -369,6 +393,7 @@ class ImageRun:
                 "n_cols": image.n_cols,
                 "active": image.active,
                 "n_skips": image.n_skips,
+                "unit": self._unit,
                 "n_clusters": len(tables["clusters"]) if "clusters" in tables else None,
                 "findings": findings,
                 "alarms": [asdict(alarm) for alarm in self.alarms],

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ from .run_differences import (
 from .run_files import Plane, plane_file, planes_of, read_run
 from .table_files import read_rows
 from .tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "DQM_FILE",
@@ -251,6 +254,12 @@ class Comparison:
         """All of it, as JSON can hold it: NaN is None."""
         made = dataclasses.asdict(self)
         return {"version": _core.__version__, "verdict": self.verdict, **_plain(made)}
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw how far the elements are from the reference."""
+        from .plot import plot_comparison
+
+        return plot_comparison(self, ax)
 
 
 def _plain(value: Any) -> Any:

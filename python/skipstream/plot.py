@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from .calibrating import AmplifierCalibration
     from .fitting import FitResult
     from .image_quality import Quality
     from .masking import DefectMap
+    from .monitoring import Comparison, Element
     from .patterns import Patterns
     from .profiles import ChargeProfile
+    from .selection import CutFlow
     from .simulate import Truth
     from .spectrum import Spectrum
 
@@ -32,8 +35,11 @@ __all__ = [
     "plot_cluster_charge",
     "plot_cluster_gallery",
     "plot_clusters",
+    "plot_comparison",
+    "plot_cuts",
     "plot_defects",
     "plot_fit",
+    "plot_gains",
     "plot_image",
     "plot_patterns",
     "plot_pedestal",
@@ -187,7 +193,8 @@ def plot_image(
         bar.ax.yaxis.set_major_locator(FixedLocator([t for t in powers if low <= t <= high]))
         bar.ax.yaxis.set_minor_locator(NullLocator())
         bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.set(xlabel="column", ylabel="row", title=title)
+    ax.set(xlabel="column", ylabel="row")
+    ax.set_title(title, loc="left")
     for side in ("top", "right"):
         ax.spines[side].set_visible(True)
     return ax
@@ -619,6 +626,113 @@ def plot_cluster_gallery(
                   interpolation="nearest")  # fmt: skip
         ax.set_title(f"{charge:.4g} {unit}\nrow {y}, column {x}", fontsize=7.5, loc="center",
                      fontweight="normal")  # fmt: skip
+
+
+def plot_comparison(comparison: Comparison, ax: Axes | None = None) -> Axes:
+    """Draw how far a run is from its reference: the 25 elements that differ most, one bar each.
+
+    Parameters
+    ----------
+    comparison
+        From `skipstream.compare_runs`.
+    ax
+        Default: new ones.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    from matplotlib.patches import Patch
+
+    ax = _axes(ax)
+    colours = {"ok": GREEN, "warn": ORANGE, "bad": VERMILLION}
+    hatches = {"ok": "", "warn": "//", "bad": "xx"}
+
+    def strength(element: Element) -> float:
+        return min(50.0, -math.log10(max(element.p_value, 1e-50))) if element.p_value < 1 else 0.0
+
+    chosen = sorted(comparison.elements, key=strength)[-25:]
+    for place, element in enumerate(chosen):
+        ax.barh(place, strength(element), color=colours[element.verdict], edgecolor="white",
+                hatch=hatches[element.verdict], lw=0.5)  # fmt: skip
+    ax.set_yticks(
+        range(len(chosen)), [f"{e.amplifier} {e.name.replace('_', ' ')}" for e in chosen],
+        fontsize=7.5,
+    )  # fmt: skip
+    ax.set(
+        xlabel="-log10 of the probability that the same detector differs as much",
+        title=f"{comparison.n_images} files against {comparison.n_reference}: {comparison.verdict}",
+    )
+    handles = [
+        Patch(fc=colours[v], hatch=hatches[v], ec="white", label=f"{len(comparison.of(v))} {v}")
+        for v in colours
+    ]
+    ax.legend(handles=handles, loc="lower right")
+    return ax
+
+
+def plot_gains(calibration: AmplifierCalibration, ax: Axes | None = None) -> Axes:
+    """Draw the gain of every file of a calibration, and their mean.
+
+    Parameters
+    ----------
+    calibration
+        From `skipstream.calibrate`.
+    ax
+        Default: new ones.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    ax = _axes(ax)
+    fits = [peaks if peaks.status == "ok" else charge for _, charge, peaks in calibration.fits]
+    good = [(i, f["gain"], f.errors["gain"]) for i, f in enumerate(fits) if f.status == "ok"]
+    if good:
+        number, gain, error = np.array(good).T
+        ax.errorbar(number, gain, error, fmt="o", ms=4, color=BLUE, lw=1, label="files")
+    mean, error_of_mean = calibration.values["gain"], calibration.errors["gain"]
+    if math.isfinite(mean):
+        label = f"mean {mean:.5g} \N{PLUS-MINUS SIGN} {error_of_mean:.1g}"
+        ax.axhline(mean, color=VERMILLION, lw=1.2, label=label)
+        ax.axhspan(mean - error_of_mean, mean + error_of_mean, color=VERMILLION, alpha=0.15, lw=0)
+        ax.legend()
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    title = f"{calibration.amplifier}: {len(good)} of {len(fits)} files"
+    if calibration.n_dof > 0:
+        title += f", p = {calibration.p_value:.2g}"
+    ax.set(xlabel="file", ylabel=f"gain (ADU/{_UNIT_TEXT['electron']})", title=title)
+    return ax
+
+
+def plot_cuts(flow: CutFlow, ax: Axes | None = None) -> Axes:
+    """Draw how many clusters are left after each cut.
+
+    Parameters
+    ----------
+    flow
+        From `skipstream.select_clusters`.
+    ax
+        Default: new ones.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    names = ["all", *(line.strip().rsplit(maxsplit=1)[0] for line in repr(flow).splitlines()[1:])]
+    left = [flow.n_rows, *flow.n_left]
+    places = np.arange(len(left))[::-1]
+    ax.barh(places, left, color=SKY, edgecolor=BLUE, lw=0.7)
+    for place, n in zip(places, left, strict=True):
+        ax.annotate(f"{n}", (n, place), (4, 0), textcoords="offset points", va="center",
+                    fontsize=8)  # fmt: skip
+    ax.set_yticks(places, names)
+    ax.set_xlim(0, 1.12 * max(1, flow.n_rows))
+    ax.set(xlabel="clusters", title="cuts, one after another")
+    return ax
 
 
 def plot_pedestal(

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
 from .reference import unknown_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["CutFlow", "select_clusters"]
 
@@ -42,6 +46,12 @@ class CutFlow:
             most = "" if high is None else f" <= {high:g}"
             lines.append(f"  {least + column + most:<40} {left:>9}")
         return "\n".join(lines)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw how many clusters are left after each cut."""
+        from .plot import plot_cuts
+
+        return plot_cuts(self, ax)
 
 
 def _check(column: str, bounds: Bounds, table: NDArray[np.void]) -> None:
