@@ -8,6 +8,7 @@ project = "skipstream"
 author = "the skipstream developers"
 release = skipstream.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+highlight_language = "none"
 html_theme = "furo"
 html_title = f"skipstream {release}"
 html_show_copyright = False
