@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,3 +212,19 @@ def test_what_is_far_from_a_gaussian_is_none() -> None:
         result = sk.fit_gaussian(random.poisson(rate, 6000) + random.normal(0, 0.2, 6000))
         assert result.status == "failed"
         assert "no Gaussian" in result.reason
+
+
+def test_steps_of_a_fit_that_are_no_numbers_end_it_in_words(
+    shared_data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = sk.load_config(
+        {
+            "input": {"amplifiers": ["EXT0"]},
+            "stage": [{"kind": "compress_skips"}, {"kind": "subtract_pedestal"}],
+            "measure": [{"kind": "fit_dark_current"}],
+        }
+    )
+    (result,) = sk.run(config, [shared_data / "lta/cal_1_6_ave.fits"])
+    assert result.status == "done", result.message
+    assert result.measures["fit_dark_current"].status == "failed"
+    assert capfd.readouterr().err == ""

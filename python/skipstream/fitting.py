@@ -344,11 +344,21 @@ def minimise(
             "fits need iminuit and scipy; pip install 'skipstream[fits]'"
         ) from None
     names = list(starts[0])
+
+    # Where a parameter makes no difference, Minuit's steps may be NaN: such a start is lost.
+    def cost_there(*of: float) -> float:
+        return cost(*of) if all(map(math.isfinite, of)) else math.inf
+
+    def gradient_there(*of: float) -> Sequence[float]:
+        assert gradient is not None
+        return gradient(*of) if all(map(math.isfinite, of)) else [0.0] * len(of)
+
+    slope = None if gradient is None else gradient_there
     best = None
     for start in starts:
-        minuit = Minuit(cost, *[start[name] for name in names], grad=gradient, name=names)
+        minuit = Minuit(cost_there, *[start[name] for name in names], grad=slope, name=names)
         minuit.errordef = Minuit.LEAST_SQUARES  # twice a log-likelihood grows by 1
-        minuit.print_level = 0
+        minuit.print_level = -1  # says nothing, not even of matrices
         minuit.strategy = 0 if is_rough else 1
         for name, limit in limits.items():
             minuit.limits[name] = limit
