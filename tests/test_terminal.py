@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -122,3 +123,48 @@ def test_info_tells_of_a_file_that_is_cut_off(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["info", str(path)])
     assert done.exit_code == 0
     assert "cut off" in done.output
+
+
+def test_many_files_do_not_flood_a_terminal_and_their_sum_is_told(tmp_path: Path) -> None:
+    for number in range(25):
+        fits.PrimaryHDU(np.ones((4, 400), "i2")).writeto(tmp_path / f"raw{number:02d}.fits")
+    (tmp_path / "bad.fits").write_text("nothing")
+    (tmp_path / "cfg.toml").write_text(CONFIG)
+    names = sorted(path.name for path in tmp_path.glob("*.fits"))
+    run = [sys.executable, "-m", "skipstream", "run", "cfg.toml", *names, "-o", "out"]
+    code, shown = on_a_terminal(run, tmp_path)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert code == 1
+    assert "failed: bad.fits" in plain
+    assert "done: " not in plain
+    assert re.search(r"26 files in \d+\.\d s: 25 done, 1 failed; in out", plain)
+    assert "why: skipstream status out" in plain
+    # Elsewhere, such as in a log, every file has its line, and the sum is the last one.
+    done = subprocess.run([*run[:-1], "log"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr.count("done: raw") == 25
+    assert "26 files in" in done.stderr.splitlines()[-2]
+
+
+def test_the_list_of_commands_fits_a_narrow_terminal() -> None:
+    done = CliRunner().invoke(main, ["--help"])
+    assert "..." not in done.stdout.partition("Run:")[2]
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    for name in main.list_commands(click.Context(main)):
+        assert re.search(rf"^  {name} +\S.*\.$", done.stdout, re.M), name
+    wrong = CliRunner().invoke(main, ["qualty"])
+    assert wrong.exit_code == 2
+    assert 'no command "qualty"; did you mean "quality"?' in wrong.output
+
+
+def test_a_terminal_shows_what_became_of_a_configuration_as_a_table(tmp_path: Path) -> None:
+    text = (
+        '{"process": {"sequence": "CompressSkipperProcess", "CompressSkipperProcess": {"xtlk": 1}}}'
+    )
+    (tmp_path / "pana.json").write_text(text)
+    command = [sys.executable, "-m", "skipstream", "config", "import", "pana.json", "-o", "c.toml"]
+    code, shown = on_a_terminal(command, tmp_path)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    assert code == 1
+    assert re.search(r"id_skip_start = 10 +defaulted +input.begin_skip", plain)
+    assert re.search(r"\d+ defaulted", plain)
+    assert 'xtlk = 1: wrong: no parameter "xtlk"; did you mean "xtalk"?' in plain

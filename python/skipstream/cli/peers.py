@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,13 +101,21 @@ def _table(shown: Sequence[Told], *, to_stderr: bool) -> None:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head, ratio in (("panaSKImg", 5), ("", 2), ("skipstream", 6)):
-        table.add_column(head, overflow="fold", ratio=ratio)
+    for head, ratio in (("panaSKImg", 4), ("", None), ("skipstream", 6)):
+        table.add_column(head, overflow="fold", ratio=ratio, no_wrap=ratio is None)
+    before = ""
     for told in shown:
-        name = told.name if len(told.name) <= 60 else told.name[:57] + "..."
+        section, _, key = told.place.partition(".")
+        if section != before and key:
+            table.add_row(Text(section, style="bold"))
+        before = section
+        text = told.name.removeprefix(f"{section}.")
         table.add_row(
-            Text(printable(name)),
+            Text(("  " if key else "") + printable(text if len(text) <= 46 else text[:43] + "...")),
             Text(told.verdict, style=_STYLES.get(told.verdict, "dim")),
             Text(printable(told.text)),
         )
-    Console(stderr=to_stderr).print(table)
+    console = Console(stderr=to_stderr)
+    console.print(table)
+    counts = Counter(told.verdict for told in shown)
+    console.print(", ".join(f"{n} {verdict}" for verdict, n in counts.items()), highlight=False)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import shlex
 import sys
 import tempfile
+import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +37,8 @@ from .common import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..config import Config
     from ..exposure import ImageResult
     from ..layout import ImageLayout
@@ -107,6 +112,7 @@ def run(
     show_log(logging.WARNING)
     total = sum(path.stat().st_size for path in files if path.exists())
     results: list[ImageResult] = []
+    begin = time.monotonic()
     with (
         stopped_by_signals("what is done is kept, and --resume goes on"),
         Progress(len(files), total, quiet or as_json) as progress,
@@ -130,6 +136,7 @@ def run(
             progress.result(result)
             if save_plots and result.measures:
                 _save_plots(output / "plots", result)
+        progress.summary(results, output, time.monotonic() - begin)
     if as_json:
         click.echo(json.dumps(summary(results), indent=2))
     bad = ("failed",) if allow_partial else ("failed", "partial")
@@ -142,6 +149,10 @@ def _save_plots(folder: Path, result: ImageResult) -> None:
     from ..looks import save_plots
 
     save_plots(folder, stem_of(result.path), result.amplifier, result.measures)
+
+
+_MOST_LINES = 20  # of a terminal: of more files, those that are not done are told alone
+_STYLES = {"failed": "red", "partial": "yellow"}
 
 
 class Progress:
@@ -171,6 +182,7 @@ class Progress:
             self.bar = Progress(
                 TextColumn("{task.description}"), BarColumn(), DownloadColumn(),
                 TransferSpeedColumn(), TimeRemainingColumn(), console=Console(stderr=True),
+                transient=True,
             )  # fmt: skip
             self.task = self.bar.add_task(self._counts(), total=self.total)
             self.bar.start()
@@ -203,20 +215,43 @@ class Progress:
 
     def _result(self, result: ImageResult) -> None:
         self.files.add(result.path)
-        if result.status == "failed":
-            line = result_line(result)
-            if self.bar is not None:
-                self.bar.console.print(line, style="red", markup=False, highlight=False)
-            else:
-                click.echo(f"skipstream: {line}", err=True)
+        line = result_line(result)
+        if self.bar is not None:
+            style = _STYLES.get(result.status)
+            if style or self.n_files <= _MOST_LINES:
+                self._print(line, style)
+            self.bar.update(self.task, description=self._counts())
+            if len(self.files) == self.n_files:
+                # Files that fail leave bytes unread.
+                self.bar.update(self.task, completed=self.total)
+        elif result.status == "failed":
+            click.echo(f"skipstream: {line}", err=True)
         elif not self.quiet:
-            line = result_line(result)
+            click.echo(line, err=True)
+
+    def _print(self, line: str, style: str | None = None) -> None:
+        self.bar.console.print(line, style=style, markup=False, highlight=False)
+
+    def summary(self, results: Sequence[ImageResult], output: Path, seconds: float) -> None:
+        """Say in a line what became of all files, where there are several."""
+        if self.quiet or self.n_files < 2:
+            return
+        names = ("done", "skipped", "partial", "failed")
+        worst: dict[Path, int] = {}  # of the amplifiers of a file
+        for result in results:
+            rank = names.index(result.status)
+            worst[result.path] = max(rank, worst.get(result.path, 0))
+        counts = Counter(names[rank] for rank in worst.values())
+        line = f"{len(worst)} files in {seconds:.1f} s: "
+        line += ", ".join(f"{counts[name]} {name}" for name in names if counts[name])
+        line += f"; in {printable(str(output))}"
+        if counts["failed"] or counts["partial"]:
+            line += f"\nwhy: skipstream status {printable(shlex.quote(str(output)))}"
+        with contextlib.suppress(OSError):
             if self.bar is not None:
-                self.bar.console.print(line, markup=False, highlight=False)
+                self._print(line, "bold")
             else:
                 click.echo(line, err=True)
-        if self.bar is not None:
-            self.bar.update(self.task, description=self._counts())
 
 
 @click.command()
@@ -268,11 +303,12 @@ def _print_plan(path: Path, image: ImageLayout, plan: dict[str, Any]) -> None:
             f"{plane['name']} [{plane['unit']}]" if plane["unit"] else plane["name"]
             for plane in stage["planes"]
         )
-        barrier = "; a barrier: waits for the whole image" if stage["barrier"] else ""
+        delay = "image" if stage["barrier"] else stage["delay_rows"]
         click.echo(
-            f"  {stage['name']:<20} {stage['delay_rows']:>6} "
-            f"{size_text(stage['state_bytes']):>11}  {planes}{barrier}"
+            f"  {stage['name']:<20} {delay:>6} {size_text(stage['state_bytes']):>11}  {planes}"
         )
+    if any(stage["barrier"] for stage in plan["stages"]):
+        click.echo("  delay image: a barrier, before which all rows wait")
     click.echo(
         f"  chunks of {plan['chunk_rows']} rows; {size_text(plan['buffer_bytes'])} of buffers; "
         f"{size_text(plan['total_bytes'])} in all"
