@@ -79,7 +79,7 @@ def pushed(samples: NDArray[Any], cuts: list[int], **given_: Any) -> list[sk.Pip
 @pytest.mark.parametrize("cuts", [[], [7], list(range(1, 20))])
 def test_statistics_of_rows_are_their_definition(cuts: list[int]) -> None:
     samples = noisy_image()
-    samples[4, :3] = 65535  # saturated, where the config says so
+    samples[4, :3] = 65535  # saturated
     outputs = pushed(samples, cuts, blank=1000)
     found = np.concatenate([output.row_statistics for output in outputs])
     mask = np.concatenate([output.mask for output in outputs])
@@ -275,7 +275,20 @@ def test_mistakes_are_told_with_their_line() -> None:
         ("noise_e > 2", "alarm[0].when: noise_e needs a gain that is known before the first row"),
         ("n_clusters > 2", "alarm[0].when: n_clusters needs the stage find_clusters"),
         ("noise > 2 for 0 rows", 'alarm[0].when: must be such as "noise_e > 0.25"'),
-        ("noise > nan", "alarm[0].when: must be such as"),
+        *(
+            (when, "alarm[0].when: must be such as")
+            for when in (
+                "noise > nan",
+                "noise > x",
+                "noise >",
+                "noise = 2",
+                "noise > 2 of 3 rows",
+                "",
+                "noise > 2 for 3 cols",
+                "noise > 2 for x rows",
+                "noise > 2 for 3",
+            )
+        ),
         ("total_missing > 5 for 2 rows", 'is of the whole image; remove "for 2 rows"'),
     ):
         with pytest.raises(sk.ConfigError, match=re.escape(part)):
@@ -284,8 +297,30 @@ def test_mistakes_are_told_with_their_line() -> None:
     for bad in ({"when": "noise > 2", "name": "\x1b[2J"}, {"when": "noise > 2", "command": ["\0"]}):
         with pytest.raises(sk.ConfigError, match="must not hold"):
             config(alarm=[bad])
+    assert alarms.wrong_alarms([3])[0] == "alarm[0]: must be a table, [[alarm]]"
+    assert alarms.wrong_alarms([{"when": 3}]) == ["alarm[0].when: must be a string; got 3"]
     with pytest.raises(sk.ConfigError, match=re.escape("alarm: must be tables, [[alarm]]")):
         config(alarm={"when": "noise > 2"})
+
+
+def test_samples_that_lack_their_largest_have_a_noise_but_no_pedestal() -> None:
+    stages = [{"kind": "correct_polarity", "method": "max"}, {"kind": "compress_skips"}]
+    given_: dict[str, Any] = {"n_cols": 60, "n_skips": 4, "dtype": "i4", "overscan_cols": 20}
+    with pytest.raises(sk.ConfigError, match="mean_pedestal is not known before the last row"):
+        sk.Pipeline(stages, **given_, alarms=[{"when": "mean_pedestal > 2"}])
+    pipeline = sk.Pipeline(stages, **given_, row_statistics=True, alarms=[{"when": "noise > 9"}])
+    output = pipeline.push(noisy_image().astype("i4"))
+    assert np.isnan(output.row_statistics["pedestal"]).all()
+    assert [alarm.row for alarm in output.alarms] == [8, 17]
+
+
+def test_pixels_without_an_end_are_left_out() -> None:
+    samples = np.ones((1, 4, 1))
+    samples[0, 1] = np.inf
+    pipeline = sk.Pipeline(
+        [{"kind": "compress_skips"}], n_cols=4, n_skips=1, dtype="f8", row_statistics=True
+    )
+    assert pipeline.push(samples).row_statistics["pedestal"].tolist() == [1.0]
 
 
 def test_the_page_says_what_the_core_says() -> None:

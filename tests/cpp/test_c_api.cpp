@@ -66,6 +66,13 @@ void* operator new[](std::size_t n) { return allocate(n, alignof(std::max_align_
 void* operator new(std::size_t n, std::align_val_t a) {
   return allocate(n, static_cast<std::size_t>(a));
 }
+void* operator new(std::size_t n, const std::nothrow_t& /*tag*/) noexcept {
+  try {
+    return allocate(n, alignof(std::max_align_t));
+  } catch (...) {
+    return nullptr;
+  }
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t /*n*/) noexcept { std::free(memory); }
@@ -526,6 +533,11 @@ void a_config_that_needs_files_is_refused() {
           "config:6: stage[1] calibrate.gain: the file \"c.toml\" is not read here");
   refused("[input]", "no [[stage]]");
   refused("stage = 3", "no [[stage]]");
+  refused("stage = []", "no [[stage]]");
+  refused("[[stage]]\na = 1", "config:1: stage[0].kind: must name a stage");
+  refused("[[stage]]\nkind = 5\ngain = \"a.toml\"", "config:2: stage[0].kind: must name a stage");
+  refused(("alarm = 3" + stage).c_str(), "config:1: alarm: must be tables, [[alarm]]");
+  refused(("alarms = 3\ninput = 4" + stage).c_str(), "\nconfig:2: input: must be");
   const std::string files = "[input]\nlayout = \"leach\"\namplifiers = [1]\nn_skips = \"NDCMS\"\n";
   skipstream_config_destroy(read((files + stage + "[[output]]\n[[measure]]\n[dqm]\n").c_str()));
 }
@@ -631,6 +643,143 @@ void calls_out_of_order_are_refused_and_the_image_goes_on() {
   skipstream_config_destroy(nullptr);
 }
 
+void every_type_of_sample_and_its_blank_is_taken() {
+  skipstream_config* config =
+      read("[input]\nn_skips = 3\nend_skip = 2\n[[stage]]\nkind = \"compress_skips\"\n");
+  skipstream_image_info info{};
+  info.struct_size = sizeof info;
+  skipstream_image_info_init(&info, config);
+  info.n_cols = 1;
+  info.amplifier = nullptr;
+  info.unit = nullptr;
+  check::equal(info.n_skips, 3);
+  check::equal(info.end_skip, 2);
+  const std::array<std::size_t, 10> sizes{1, 1, 2, 2, 4, 4, 8, 8, 4, 8};
+  for (int type = SKIPSTREAM_INT8; type <= SKIPSTREAM_FLOAT64; ++type) {
+    Seen seen(1);
+    const auto options = options_for(seen);
+    const std::size_t size = sizes[static_cast<std::size_t>(type)];
+    info.sample_type = type;
+    info.has_blank = type < SKIPSTREAM_FLOAT32 ? 1 : 0;
+    info.blank = 9;
+    std::array<char, 24> samples{};
+    for (std::size_t i = 0; i < 3; ++i) {  // 5, blank (or 5), and 100, which is not used
+      const char value = i == 2 ? 100 : i == 1 && info.has_blank != 0 ? 9 : 5;
+      const float single = value;
+      const double twice = value;
+      if (type == SKIPSTREAM_FLOAT32) {
+        std::memcpy(samples.data() + i * size, &single, size);
+      } else if (type == SKIPSTREAM_FLOAT64) {
+        std::memcpy(samples.data() + i * size, &twice, size);
+      } else {
+        samples[i * size] = value;  // little-endian
+      }
+    }
+    skipstream_image* image = nullptr;
+    check::equal(skipstream_image_begin(config, &info, &options, &image), SKIPSTREAM_OK,
+                 skipstream_image_error(image));
+    check::equal(skipstream_image_push(image, samples.data(), 3 * size), SKIPSTREAM_OK);
+    check::equal(skipstream_image_push(image, nullptr, 0), SKIPSTREAM_OK);
+    check::equal(seen.values[0], 5.0, "type " + std::to_string(type));
+    check::equal(seen.mask[0] != 0, info.has_blank != 0);
+    skipstream_image_destroy(image);
+  }
+  skipstream_config_destroy(config);
+}
+
+void handles_that_are_none_do_no_harm() {
+  skipstream_config* config = read(usual_chain);
+  skipstream_image* image = nullptr;
+  auto info = info_for(config);
+  info.unit = "adu";  // else a text of this config
+  check::equal(skipstream_config_create("", nullptr, nullptr), SKIPSTREAM_USAGE_ERROR);
+  check::equal(skipstream_image_begin(nullptr, &info, nullptr, &image), SKIPSTREAM_USAGE_ERROR);
+  check::equal(skipstream_image_begin(config, nullptr, nullptr, &image), SKIPSTREAM_USAGE_ERROR);
+  check::equal(skipstream_image_begin(config, &info, nullptr, nullptr), SKIPSTREAM_USAGE_ERROR);
+  check::that(std::string(skipstream_config_error(nullptr)) == "no config");
+  check::that(skipstream_image_plan(nullptr) == nullptr);
+  check::that(skipstream_image_plane_name(nullptr, 0) == nullptr);
+  check::that(skipstream_image_plane_unit(nullptr, 0) == nullptr);
+  check::equal(skipstream_image_rows_pushed(nullptr), 0);
+  check::equal(skipstream_image_finish(nullptr), SKIPSTREAM_USAGE_ERROR);
+  check::that(std::isnan(skipstream_image_finding(nullptr, "a", "b")));
+  check::equal(skipstream_table_column(nullptr, "a"), std::size_t{0});
+  skipstream_image_info_init(nullptr, config);
+  skipstream_options_init(nullptr);
+  skipstream_image_info other = info;
+  other.struct_size = 4;
+  skipstream_image_info_init(&other, config);
+  check::equal(other.n_cols, n_cols, "left alone");
+  skipstream_options options{};
+  skipstream_options_init(&options);
+  check::equal(options.max_table_rows, 0, "left alone");
+  skipstream_image_info alone{};
+  alone.struct_size = sizeof alone;
+  skipstream_image_info_init(&alone, nullptr);
+  check::equal(alone.n_rows, -1);
+
+  check::equal(skipstream_image_begin(config, &info, nullptr, &image), SKIPSTREAM_OK);
+  check::that(skipstream_image_table(image, nullptr) == nullptr);
+  check::equal(skipstream_table_column(skipstream_image_table(image, "clusters"), nullptr),
+               std::size_t{0});
+  check::that(skipstream_image_plane_name(image, 0) != nullptr);
+  check::that(skipstream_image_plane_unit(image, 20) == nullptr);
+  check::that(std::isnan(skipstream_image_finding(image, nullptr, "noise")));
+  check::that(std::isnan(skipstream_image_finding(image, "find_clusters", nullptr)));
+  skipstream_queue* queue = nullptr;
+  left = 0;
+  const auto status = skipstream_queue_begin(image, nullptr, &queue);
+  left = -1;
+  check::equal(status, SKIPSTREAM_NO_MEMORY);
+  check::that(queue == nullptr);
+  skipstream_image_destroy(image);
+
+  other = info;
+  other.n_cols = 0;
+  check::equal(skipstream_image_begin(config, &other, nullptr, &image), SKIPSTREAM_CONFIG_ERROR);
+  check::that(std::string(skipstream_image_error(image)).starts_with("EXT1: an image needs"),
+              skipstream_image_error(image));
+  check::that(skipstream_image_plane_name(image, 0) == nullptr);
+  check::that(skipstream_image_plane_unit(image, 0) == nullptr);
+  check::equal(skipstream_image_rows_pushed(image), 0);
+  check::that(std::isnan(skipstream_image_finding(image, "find_clusters", "noise")));
+  skipstream_image_destroy(image);
+  other = info;
+  other.sample_type = -1;
+  check::equal(skipstream_image_begin(config, &other, nullptr, &image), SKIPSTREAM_CONFIG_ERROR);
+  skipstream_image_destroy(image);
+  skipstream_config_destroy(config);
+
+  const auto chain = [](const std::string& kinds) {
+    std::string text;
+    for (const char kind : kinds) {
+      text += kind == 'l'   ? "[[stage]]\nkind = \"correct_leach\"\n"
+              : kind == 'r' ? "[[stage]]\nkind = \"compress_skips\"\n"
+              : kind == 'c' ? "[[stage]]\nkind = \"find_clusters\"\n"
+                            : "[[alarm]]\nwhen = \"noise_e > 1\"\n";
+    }
+    return read(text.c_str());
+  };
+  config = chain("ra");
+  check::equal(skipstream_image_begin(config, &info, nullptr, &image), SKIPSTREAM_CONFIG_ERROR);
+  check::that(std::string(skipstream_image_error(image)).starts_with("cfg.toml:4: alarm[0].when: "),
+              skipstream_image_error(image));
+  skipstream_image_destroy(image);
+  skipstream_config_destroy(config);
+  config = chain("l");
+  other = info;
+  other.n_skips = 1;
+  check::equal(skipstream_image_begin(config, &other, nullptr, &image), SKIPSTREAM_CONFIG_ERROR);
+  check::that(contains(skipstream_image_error(image), "rows_after: no stage"));
+  skipstream_image_destroy(image);
+  skipstream_config_destroy(config);
+  config = chain("rc");
+  check::equal(skipstream_image_begin(config, &info, nullptr, &image), SKIPSTREAM_OK);
+  check::equal(skipstream_image_plan(image)->has_barrier, 1);
+  skipstream_image_destroy(image);
+  skipstream_config_destroy(config);
+}
+
 void rows_of_any_stage_and_a_mask_known_beforehand() {
   skipstream_config* config = read(usual_chain);
   Seen seen(n_rows * n_cols);
@@ -672,5 +821,7 @@ int main() {
   a_table_that_is_full_is_told_and_callbacks_see_all_rows();
   calls_out_of_order_are_refused_and_the_image_goes_on();
   rows_of_any_stage_and_a_mask_known_beforehand();
+  every_type_of_sample_and_its_blank_is_taken();
+  handles_that_are_none_do_no_harm();
   return check::failures();
 }

@@ -1,7 +1,10 @@
 // A queue between a readout and the reduction: the same bits as without, whatever its policy does.
 
+#include <sys/resource.h>
+
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -218,6 +221,56 @@ void losses_without_end_are_dropped_in_their_places() {
   }
 }
 
+void losses_without_end_make_a_queue_wait_that_blocks() {
+  const auto samples = readout();
+  const auto gaps = [&](const auto& push, const auto& push_lost) {
+    for (std::size_t i = 0; i < 3000; ++i) {
+      push(bytes_of(samples).subspan(4 * i, 2));
+      push_lost(1);
+    }
+    push(bytes_of(samples).subspan(12000));
+    push_lost(0);
+  };
+  Reduction expected;
+  gaps([&](auto part) { expected.pipeline.push(part); },
+       [&](auto n) { expected.pipeline.push_lost(n); });
+  expected.pipeline.finish();
+  Reduction reduction;
+  Gate gate;
+  RowQueue queue(held_sink(reduction.pipeline, gate), 2, {.max_bytes = 1 << 20});
+  std::thread readout_thread(
+      [&] { gaps([&](auto part) { queue.push(part); }, [&](auto n) { queue.push_lost(n); }); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  gate.open();
+  readout_thread.join();
+  queue.finish();
+  check_same(reduction.result, expected.result);
+}
+
+void what_finds_no_room_in_the_file_is_dropped() {
+  const auto samples = readout();
+  struct rlimit before {};
+  getrlimit(RLIMIT_FSIZE, &before);
+  Reduction reduction;
+  Gate gate;
+  RowQueue queue(held_sink(reduction.pipeline, gate), 2,
+                 {.policy = QueuePolicy::spill, .max_bytes = 5 * row_bytes});
+  struct rlimit small = before;
+  small.rlim_cur = 3 * row_bytes;
+  std::signal(SIGXFSZ, SIG_IGN);
+  setrlimit(RLIMIT_FSIZE, &small);
+  for (std::size_t row = 0; row < 10; ++row) {  // 5 in memory, 3 in the file
+    queue.push(bytes_of(samples).subspan(row * row_bytes, row_bytes));
+  }
+  setrlimit(RLIMIT_FSIZE, &before);
+  check::equal(queue.state().dropped_samples, 2 * n_cols * n_skips);
+  gate.open();
+  queue.push(bytes_of(samples).subspan(10 * row_bytes));
+  queue.finish();
+  check_same(reduction.result,
+             reduced_at_once(samples, 8 * n_cols * n_skips, 10 * n_cols * n_skips));
+}
+
 void what_spills_comes_in_its_order() {
   const auto samples = readout();
   Reduction reduction;
@@ -314,6 +367,9 @@ void the_queue_of_c_does_the_same() {
     for (std::size_t row = 0; row < n_rows; ++row) {
       status |= skipstream_queue_push(queue, samples.data() + row * row_bytes / 2, row_bytes);
     }
+    status |= skipstream_queue_push(queue, nullptr, 0);
+    check::equal(skipstream_queue_push(queue, nullptr, 1), SKIPSTREAM_USAGE_ERROR);
+    check::equal(skipstream_queue_push_lost(queue, -1), SKIPSTREAM_USAGE_ERROR);
     check::equal(status, SKIPSTREAM_OK);
     check::equal(skipstream_queue_finish(queue), SKIPSTREAM_OK, skipstream_queue_error(queue));
     check::equal(skipstream_queue_state_now(queue).dropped_samples, 0);
@@ -349,12 +405,28 @@ void the_queue_of_c_does_the_same() {
   skipstream_queue_destroy(queue);
   skipstream_image_destroy(image);
   skipstream_image_begin(config, &info, &options, &image);
-  skipstream_queue_begin(image, nullptr, &queue);
+  wanted.policy = -1;
+  check::equal(skipstream_queue_begin(image, &wanted, &queue), SKIPSTREAM_CONFIG_ERROR);
+  check::equal(skipstream_queue_push(queue, samples.data(), row_bytes), SKIPSTREAM_USAGE_ERROR);
+  check::equal(skipstream_queue_state_now(queue).waiting_bytes, 0);
+  skipstream_queue_destroy(queue);
+  wanted.policy = SKIPSTREAM_BLOCK;
+  wanted.spill_folder = nullptr;
+  check::equal(skipstream_queue_begin(image, &wanted, &queue), SKIPSTREAM_OK);
   skipstream_queue_push(queue, samples.data(), row_bytes);
+  check::equal(skipstream_queue_push_lost(queue, 7), SKIPSTREAM_OK);
   skipstream_queue_destroy(queue);  // without finish
   check::that(ends.back() == SKIPSTREAM_ABORTED, "destroy aborts");
   skipstream_image_destroy(image);
   check::equal(skipstream_queue_push(nullptr, nullptr, 0), SKIPSTREAM_USAGE_ERROR);
+  check::equal(skipstream_queue_abort(nullptr), SKIPSTREAM_USAGE_ERROR);
+  check::equal(skipstream_queue_begin(nullptr, nullptr, &queue), SKIPSTREAM_USAGE_ERROR);
+  check::equal(skipstream_queue_state_now(nullptr).waiting_bytes, 0);
+  check::that(std::string(skipstream_queue_error(nullptr)) == "no queue");
+  skipstream_queue_options_init(nullptr);
+  wanted.struct_size = 1;
+  skipstream_queue_options_init(&wanted);
+  check::equal(wanted.struct_size, std::size_t{1}, "left alone");
   skipstream_queue_destroy(nullptr);
   skipstream_config_destroy(config);
 }
@@ -366,6 +438,8 @@ int main() {
   a_queue_that_blocks_waits_for_room();
   what_is_dropped_is_counted_and_flagged();
   losses_without_end_are_dropped_in_their_places();
+  losses_without_end_make_a_queue_wait_that_blocks();
+  what_finds_no_room_in_the_file_is_dropped();
   what_spills_comes_in_its_order();
   what_ends_the_worker_is_told_to_the_readout();
   what_cannot_be_meant_is_refused();

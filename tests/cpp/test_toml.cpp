@@ -47,6 +47,46 @@ void mistakes_are_told_with_their_line() {
       {"a = 1 # \x01", "config:1: a control character"},
       {"a = 1\rb = 2", "config:1: a control character"},
       {"\na = \"\xff\"", "config:2: not UTF-8 text"},
+      {"a = \"\xc0\x80\"", "not UTF-8"},
+      {"a = \"\xe0\x80\x80\"", "not UTF-8"},
+      {"a = \"\xed\xa0\x80\"", "not UTF-8"},
+      {"a = \"\xf0\x80\x80\x80\"", "not UTF-8"},
+      {"a = \"\xf4\x90\x80\x80\"", "not UTF-8"},
+      {"a = \"\xc3(\"", "not UTF-8"},
+      {"a = \"\xe2\x82", "not UTF-8"},
+      {"a = 1 # \x7f", "a control character"},
+      {"a = \"\\U00110000\"", "\\ begins one of"},
+      {"a = \"\\u12\"", "\\ begins one of"},
+      {"a = \"\\u12zz\"", "\\ begins one of"},
+      {"a = \"\\u+123\"", "\\ begins one of"},
+      {"a = \"\\uzzzz\"", "\\ begins one of"},
+      {"a = \"\\\n\"", "\\ begins one of"},
+      {"a = 'x", "' is missing"},
+      {"a = '''x'''", "one pair of '"},
+      {"a = 1 xxxxxxxxxxxxxxxxxxx\xc3\xa9\xc3\xa9", "remove xxxxxxxxxxxxxxxxxxx"},
+      {"a = 1 b\r\n", "remove b"},
+      {"a = +", "expected a string"},
+      {"a = .5", "expected a string in quotes, a number, true, false, [ or {; got .5"},
+      {"a = ]", "expected a string"},
+      {"a = 0x", "0x is not a number"},
+      {"a = 0xG", "0xG is not a number"},
+      {"a = 0b2", "0b2 is not a number"},
+      {"a = +0x1", "+0x1 is not a number"},
+      {"a = 1_", "1_ is not a number"},
+      {"a = 1.", "1. is not a number"},
+      {"a = 1._5", "1._5 is not a number"},
+      {"a = 1_.5", "1_.5 is not a number"},
+      {"a = 12345678x", "12345678x is not a number"},
+      {"[a]\n[[a]]", "config:2: [a] is there already, on line 1"},
+      {"[[a]]\n[a]", "config:2: [a] is there already, on line 1"},
+      {"a = {}\n[a]", "config:2: [a] is there already"},
+      {"a = 1\n[a]", "config:2: [a] is there already"},
+      {"a.b = 1\n[c]\n[a]", "config:3: [a] is there already"},
+      {"[a.b]\n[a.b]", "config:2: [a.b] is there already"},
+      {"a = {}\n[a.b]", "\"a\" is a value already"},
+      {"a = [1]\n[a.b]", "\"a\" is a value already"},
+      {"a = {b = {}, b.c = 1}", "\"b\" is a value already"},
+      {"[a.b.c.d.e.f.g.h]\ni = {j.k.l.m.n.o.p.q = 1}", "config:2: nested too deeply"},
       {"a = " + std::string(40, '['), "config:1: nested too deeply"},
       {"a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q = 1", "config:1: nested too deeply"},
   };
@@ -58,6 +98,28 @@ void mistakes_are_told_with_their_line() {
       error = thrown.what();
     }
     check::that(error.find(message) != std::string::npos, text + " gave " + error);
+  }
+}
+
+void values_are_read() {
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"a = \"\\b\\t\\n\\f\\r\\\"\\\\\"", "{a = \"\b\t\n\f\r\\\"\\\\\"}"},
+      {"a = \"\\u0041\\u00e9\\u20ac\\U0001F600\\ue000\\ud7ff\"",
+       "{a = \"A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xee\x80\x80\xed\x9f\xbf\"}"},
+      {"\xef\xbb\xbf'k e' = 'b\\n' # c\r\n\t\"q\" = ''\r\n", "{k e = \"b\\\\n\", q = \"\"}"},
+      {"a = [0x1F, 0xfF, 0o17, 0b1_01, 1_000, +1, -1, -0, 0]",
+       "{a = [31, 255, 15, 5, 1000, 1, -1, 0, 0]}"},
+      {"a = [1e5, 1E+5, 1.5e-1_0, 0.5, 12345678]", "{a = [1e+05, 1e+05, 1.5e-10, 0.5, 12345678]}"},
+      {"a = [inf, +inf, -inf, nan, true, false,\n]", "{a = [inf, inf, -inf, nan, true, false]}"},
+      {"a.b = 1\na . c = 2\n[d]\n[d.e]\nf = {}\n", "{a = {b = 1, c = 2}, d = {e = {f = {}}}}"},
+      {"[[a]]\n[a.b]\nc = 1\n[[a]]\n[[a.d]]\n", "{a = [{b = {c = 1}}, {d = [{}]}]}"},
+      {"a = {b = {c = 1, d.e = 2}, f = [{}]}", "{a = {b = {c = 1, d = {e = 2}}, f = [{}]}}"},
+      {"a = \"\xe0\xa0\x80\xe1\x80\x80\xf0\x90\x80\x80\xf1\x80\x80\x80\xf4\x8f\xbf\xbf\"",
+       "{a = \"\xe0\xa0\x80\xe1\x80\x80\xf0\x90\x80\x80\xf1\x80\x80\x80\xf4\x8f\xbf\xbf\"}"},
+  };
+  for (const auto& [text, value] : cases) {
+    const std::string found = parse_toml(text).root.text();
+    check::that(found == value, text + " gave " + found);
   }
 }
 
@@ -75,6 +137,7 @@ void keys_have_lines() {
   check::equal(toml.place_of("stage[1] b: no key \"axis\"; known"), std::string("cfg.toml:9: "));
   check::equal(toml.place_of("stage[0].kind: no stage"), std::string("cfg.toml:5: "));
   check::equal(toml.place_of("stage[0] a: works on 0.5"), std::string("cfg.toml:4: "));
+  check::equal(toml.place_of("nothing"), std::string("cfg.toml: "));
   check::equal(toml.place_of("output: stage[3] makes no"), std::string("cfg.toml: "));
 }
 
@@ -82,6 +145,7 @@ void keys_have_lines() {
 
 int main() {
   mistakes_are_told_with_their_line();
+  values_are_read();
   keys_have_lines();
   return check::failures();
 }

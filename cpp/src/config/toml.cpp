@@ -512,7 +512,9 @@ std::string TomlText::place(const std::string& path) const {
 
 std::string TomlText::place_of(std::string_view problem) const {
   const std::size_t end = problem.find(']');
-  if (end == std::string_view::npos || problem.find(':') < end) return place("");
+  if (end == std::string_view::npos || problem.find(':') < end) {
+    return place(std::string(problem.substr(0, problem.find(':'))));
+  }
   std::string path(problem.substr(0, end + 1));
   constexpr std::string_view no_key = ": no key \"";
   const std::size_t colon = problem.find(": ", end);

@@ -198,7 +198,8 @@ void RowQueue::serve() {
       continue;
     }
     if (end_ == taken_) {
-      if (!settle_pending_loss() || end_loss_ > first_loss_) continue;
+      settle_pending_loss();
+      if (end_loss_ > first_loss_) continue;
       break;
     }
     // To the next loss, the end of the ring's memory, or that of what is in it.

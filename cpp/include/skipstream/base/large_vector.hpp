@@ -147,7 +147,7 @@ class GrowingArray {
           throw std::bad_alloc();
         }
       } else {
-        std::memcpy(room, memory_, size_ * sizeof(T));
+        if (size_ > 0) std::memcpy(room, memory_, size_ * sizeof(T));
         std::free(memory_);
       }
       madvise(room, capacity, MADV_HUGEPAGE);  // a wish, which may fail
