@@ -212,6 +212,8 @@ def test_what_ours_is_called_exists() -> None:
         ("PedestalSubtractionProcess", "axis", "none", "subtract_pedestal", "rebin_rows", 1000000),
         ("PedestalSubtractionProcess", "is_highDC", True, "subtract_pedestal", "method",
          "lowest_peak"),
+        ("PedestalSubtractionProcess", "is_highT", {"L": False, "U": True}, "subtract_pedestal",
+         "method", "lowest_peak"),
         ("PedestalSubtractionProcess", "cut_left_tail", False, "subtract_pedestal", "mask_left",
          False),
         ("PedestalSubtractionProcess", "in_rawskipimage", True, "subtract_baseline", "method",
@@ -262,11 +264,33 @@ def test_ends_of_ranges_are_those_of_panaskimg() -> None:
     assert "end_row" not in given  # any negative end means to the last one
 
 
-def test_the_prescan_is_counted_in_pixels_as_they_are_read() -> None:
-    tables = usual()
+def test_the_prescan_is_counted_in_pixels_as_they_are_read(frame: Path, tmp_path: Path) -> None:
+    from astropy.io import fits
+
     for binning, expected in ((1, 8), (4, 2), (10, 1)):
-        given = tomllib.loads(sk.import_panaskimg(tables, serial_binning=binning).toml)["input"]
+        path = tmp_path / f"{binning}.fits"
+        path.write_bytes(frame.read_bytes())
+        fits.setval(path, "NSBIN", value=binning)
+        given = tomllib.loads(sk.import_panaskimg(usual(), image=path).toml)["input"]
         assert given["prescan_cols"] == expected
+
+
+def test_amplifiers_have_their_names_of_the_file(shared_data: Path, tmp_path: Path) -> None:
+    (path,) = (shared_data / "damicm").glob("*.fz")
+    tables = usual()
+    tables["input"]["image"] |= {"ACM_multi_extension": True, "extensions": [1, 2, 3, 4],
+                                 "skip_image": False, "n_cols_prescan": 0, "ccd_cols": 640,
+                                 "n_rows_prescan": 0, "n_amp": 1, "id_skip_start": 0}  # fmt: skip
+    gains = {f"EXT{n}": 1.3 + n / 100 for n in range(1, 5)}
+    tables["process"]["CalibrationProcess"]["gain"] = gains
+    tables["process"]["ClusterFinder"]["spr_threshold"] = {
+        f"EXT{n}": [0.2, 4 + n, 8] for n in range(1, 5)
+    }
+    result = sk.import_panaskimg(tables, image=path)
+    assert stage(result, "calibrate")["gain"] == {
+        "CCD_A": 1.31, "CCD_B": 1.32, "CCD_D": 1.33, "CCD_C": 1.34}  # fmt: skip
+    done = list(sk.run(sk.load_config(result.toml), [path], output=tmp_path))
+    assert [r.status for r in done] == ["done"] * 4
 
 
 def test_keywords_of_seconds_are_handed_on_and_those_of_milliseconds_are_not() -> None:
@@ -319,6 +343,14 @@ def test_a_typo_of_an_unused_process_is_told_too() -> None:
     assert "n_skips_per_block" in str(imported(tables).wrong[0])
 
 
+def test_a_key_that_stands_twice_is_told_and_the_last_one_taken(tmp_path: Path) -> None:
+    source = tmp_path / "pana.json"
+    source.write_text('{"input": {"image": {"id_skip_start": 4, "id_skip_start": 5}}}')
+    result = sk.import_panaskimg(source)
+    assert str(result.wrong[0]).startswith("image.id_skip_start: wrong: stands twice")
+    assert tomllib.loads(result.toml)["input"]["begin_skip"] == 5
+
+
 def test_the_command_writes_the_config_and_says_what_became_of_it(tmp_path: Path) -> None:
     source, config = tmp_path / "pana.json", tmp_path / "cfg.toml"
     source.write_text(json.dumps(usual()))
@@ -342,7 +374,6 @@ def test_the_command_writes_the_config_and_says_what_became_of_it(tmp_path: Path
     ("text", "message"),
     [
         ('{"input": ', "not JSON"),
-        ('{"input": {"image": {"n_amp": 1, "n_amp": 2}}}', 'the key "n_amp" stands twice'),
         ("[1]", "must be tables"),
         ("[" * 100000, "nested too deeply"),
     ],

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -265,6 +266,7 @@ RULES: Final[dict[str, dict[str, _Rule]]] = {
         "rebin_rows": _to(1, "subtract_pedestal.rebin_rows", same=True),
         "is_highDC": _to(False, "subtract_pedestal.method", 'true: "lowest_peak"'),
         "highT": _to(False, "subtract_pedestal.method", 'true: "lowest_peak"'),
+        "is_highT": _to(False, "subtract_pedestal.method", 'true of any amplifier: "lowest_peak"'),
         "in_rawskipimage": _to(False, "stage subtract_baseline", "sample by sample, in overscan"),
         "save_image": _to(False, "[[output]] after subtract_pedestal"),
         "use_mad": _moot(True, "the width of a row is 1.4826 MAD"),
@@ -468,11 +470,14 @@ def _rules_of(section: str) -> dict[str, _Rule]:
 class _Translation:
     """Reads the JSON once, and writes the tables of the config."""
 
-    def __init__(self, tables: Mapping[str, Any], serial_binning: int) -> None:
+    def __init__(
+        self, tables: Mapping[str, Any], serial_binning: int, names: Mapping[str, str]
+    ) -> None:
         self.told: dict[str, Told] = {}
         self.defaults: dict[str, Told] = {}
         self.sections: dict[str, Mapping[str, Any]] = {}
         self.serial_binning = serial_binning
+        self.names = names
         self.sequence = self._read(tables)
         self.input: dict[str, Any] = {}
         self.stages: list[dict[str, Any]] = []
@@ -488,6 +493,10 @@ class _Translation:
     def _table(self, tables: Mapping[str, Any], key: str, place: str) -> Mapping[str, Any]:
         value = tables.get(key, {})
         if isinstance(value, Mapping):
+            for name in getattr(value, "twice", ()):
+                at = f"{place.removeprefix('input.')}.{name}"
+                text = "stands twice in its table; the last one is taken, as there"
+                self.told[f"{at} twice"] = Told(at, None, "wrong", text)
             return value
         self._wrong(place, value, "must be a table, {...}")
         return {}
@@ -583,6 +592,12 @@ class _Translation:
             return bool(value)
         self._wrong(f"{section}.{key}", value, "must be true or false")
         return bool(_rules_of(section)[key].default)
+
+    def _by_amplifier(self, value: Any) -> Any:
+        """A number alike, or of each amplifier by its name here."""
+        if isinstance(value, Mapping):
+            value = {self.names.get(str(name), str(name)): n for name, n in value.items()}
+        return _alike(value)
 
     def lines(self, section: str, key: str) -> list[Any]:
         """Numbers of lines, each alone or as [first, last]; else as `number`."""
@@ -708,7 +723,11 @@ class _Translation:
                         f"no method {unknown_name(str(method), list(_METHODS))}")  # fmt: skip
             method = "gauss_fit"
         stage["method"] = _METHODS[method]
-        if any(self.flag(section, key, write=False) for key in ("is_highDC", "highT")):
+        by_amplifier = self.value(section, "is_highT", write=False)
+        is_high = any(
+            by_amplifier.values() if isinstance(by_amplifier, Mapping) else [by_amplifier]
+        )
+        if is_high or any(self.flag(section, k, write=False) for k in ("is_highDC", "highT")):
             stage["method"] = "lowest_peak"
         in_overscan = self.flag(section, "in_overscan")
         stage["region"] = "auto" if in_overscan else "active"
@@ -758,7 +777,7 @@ class _Translation:
             gain = "fit"
         elif from_fit:
             self.tell(section, "from_dc_fit", "meaningless", "no FitDarkCurrentProcess is before")
-        self.stages.append({"kind": "calibrate", "gain": _alike(gain)})
+        self.stages.append({"kind": "calibrate", "gain": self._by_amplifier(gain)})
 
     def _clusters(self) -> None:
         section = "ClusterFinder"
@@ -797,8 +816,8 @@ class _Translation:
             if any(isinstance(n, str) for n in noise.values()):
                 self.tell(section, "spr_threshold", "renamed", 'find_clusters: noise = "measured": '
                           "a keyword has ADU there, the unit of the pixels here")  # fmt: skip
-            return {name: _alike(columns[name]) for name in ("threshold", "seed")}
-        return {name: _alike(column) for name, column in columns.items()}
+            return {name: self._by_amplifier(columns[name]) for name in ("threshold", "seed")}
+        return {name: self._by_amplifier(column) for name, column in columns.items()}
 
     def _halo(self) -> None:
         section = "BuildClusterMask"
@@ -961,9 +980,7 @@ class _Translation:
 
     def toml(self, source: str) -> str:
         """The text of the config."""
-        lines = [
-            f"# Made from {source}, a configuration of panaSKImg, by skipstream config import."
-        ]
+        lines = [f"# Made by skipstream config import, from {source} of panaSKImg."]
         open_ends = [t for t in self.told.values() if t.verdict in ("no counterpart", "wrong")]
         if open_ends:
             lines.append("# What it says and this config does not:")
@@ -1015,46 +1032,40 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    twice = [key for n, (key, _) in enumerate(pairs) if key in [k for k, _ in pairs[:n]]]
-    if twice:
-        raise _TwiceError(twice[0])
-    return dict(pairs)
+class _Object(dict[str, Any]):
+    """A table of the JSON, and its keys that stand there twice."""
 
-
-class _TwiceError(Exception):
-    """A key stands twice in one table."""
+    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        counts = Counter(key for key, _ in pairs)
+        self.twice = tuple(key for key, n in counts.items() if n > 1)
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Read a JSON configuration; a key that stands twice is a mistake.
+    """Read a JSON configuration; of a key that stands twice the last one is taken.
 
     Raises
     ------
     ConfigError
-        It is not JSON, or a key stands twice; the message has the line where it can.
+        It is not JSON; the message has the line where it can.
     IoError
         The file cannot be read.
     """
     name = str(path)
     try:
-        tables = json.loads(read_text(Path(path), name), object_pairs_hook=_object)
+        tables = json.loads(read_text(Path(path), name), object_pairs_hook=_Object)
     except json.JSONDecodeError as error:
         place = f"{name}:{error.lineno}: column {error.colno}"
         raise _core.ConfigError(f"{place}: not JSON: {error.msg.lower()}") from None
     except RecursionError:
         raise _core.ConfigError(f"{name}: nested too deeply") from None
-    except _TwiceError as error:
-        raise _core.ConfigError(
-            f'{name}: the key "{error}" stands twice in one table; panaSKImg takes the last'
-        ) from None
     if not isinstance(tables, dict):
         raise _core.ConfigError(f"{name}: must be tables, {{...}}")
     return tables
 
 
 def import_panaskimg(
-    source: str | Path | Mapping[str, Any], *, serial_binning: int = 1
+    source: str | Path | Mapping[str, Any], *, image: str | Path | None = None
 ) -> Imported:
     """Translate a configuration of panaSKImg.
 
@@ -1062,8 +1073,10 @@ def import_panaskimg(
     ----------
     source
         Path of its JSON file, or the same as a mapping.
-    serial_binning
-        Columns of the CCD in a pixel, as read: panaSKImg counts the prescan in columns of the CCD.
+    image
+        One of the files: panaSKImg counts the prescan in columns of the CCD, here they are pixels,
+        of this file's serial binning; and its EXT1 is the amplifier of HDU 1, which may have a
+        name.
 
     Returns
     -------
@@ -1075,12 +1088,15 @@ def import_panaskimg(
     ------
     ConfigError
         The file is no JSON, or what it says makes no config: the message says why.
+    FitsError
+        The image cannot be understood.
     IoError
-        The file cannot be read.
+        A file cannot be read.
     """
     name = "a configuration" if isinstance(source, Mapping) else Path(source).name
     tables = source if isinstance(source, Mapping) else read_json(source)
-    translation = _Translation(tables, serial_binning)
+    binning, names = (1, {}) if image is None else _facts_of(Path(image))
+    translation = _Translation(tables, binning, names)
     translation.translate()
     text = translation.toml(_one_line(name))
     try:
@@ -1094,23 +1110,14 @@ def import_panaskimg(
     return Imported(text, told, tuple(needs))
 
 
-def serial_binning_of(path: str | Path) -> int:
-    """Columns of the CCD in a pixel of a file, as its header says; 1 where it says nothing.
-
-    Raises
-    ------
-    FitsError
-        The file cannot be read.
-    IoError
-        The same.
-    """
-    images = read_layout(Path(path)).images
+def _facts_of(path: Path) -> tuple[int, dict[str, str]]:
+    """Serial binning of a file; and EXT1, ... of panaSKImg to its amplifiers."""
+    images = read_layout(path).images
     cards = {card[0]: card[1] for image in images for card in image.hdu.cards}
-    for keyword in KEYWORDS["serial_binning"]:
-        text = cards.get(keyword, "").strip("' ")
-        if text.isdecimal() and int(text) >= 1:
-            return int(text)
-    return 1
+    texts = [cards.get(keyword, "").strip("' ") for keyword in KEYWORDS["serial_binning"]]
+    binning = next((int(t) for t in texts if t.isdecimal() and int(t) >= 1), 1)
+    alone = [i for i in images if sum(i.hdu.index == j.hdu.index for j in images) == 1]
+    return binning, {f"EXT{image.hdu.index}": image.amplifier for image in alone}
 
 
 def _rows(section: str) -> Iterator[str]:

@@ -46,8 +46,8 @@ def calibrate(
 
     config = load_config(config_path or DEFAULT_STAGES, overrides)
     amplifiers = calibrate_files(files, config)
-    click.echo(f"{'amplifier':<12} {'gain':>20} {'noise':>18} {'dark current':>22}  files  drift")
-    click.echo(f"{'':<12} {'ADU/e-':>20} {'e-':>18} {'e-/pixel':>22}         p")
+    click.echo(f"{'amplifier':<10} {'gain':>16} {'noise':>18} {'dark current':>20} files drift")
+    click.echo(f"{'':<10} {'ADU/e-':>16} {'e-':>18} {'e-/pixel':>20}           p")
     for a in amplifiers:
         numbers = [
             f"{a.values[name]:.5g} +- {a.errors[name]:.1g}"
@@ -55,8 +55,8 @@ def calibrate(
         ]
         drift = f"{a.p_value:.2g}" if a.n_dof else "-"
         click.echo(
-            f"{printable(a.amplifier):<12} {numbers[0]:>20} {numbers[1]:>18} {numbers[2]:>22}  "
-            f"{len(a.fits):>5}  {drift:>5}"
+            f"{printable(a.amplifier):<10} {numbers[0]:>16} {numbers[1]:>18} {numbers[2]:>20} "
+            f"{len(a.fits):>5} {drift:>5}"
         )
         for problem in a.problems:
             click.echo(f"skipstream: {printable(problem)}", err=True)

@@ -231,7 +231,7 @@ def _tables(options: argparse.Namespace) -> dict[str, Any]:
 def panaskimg(context: click.Context, arguments: tuple[str, ...]) -> None:
     """Understand the options of panaSKImg: write a config, print the command, run it."""
     from .. import _core
-    from ..panaskimg import PROCESSES, import_panaskimg, serial_binning_of
+    from ..panaskimg import PROCESSES, import_panaskimg
     from .peers import tell, write_config
     from .runs import run
 
@@ -250,7 +250,7 @@ def panaskimg(context: click.Context, arguments: tuple[str, ...]) -> None:
         )
     files = _files(options.infile, options.skip or [])
     output = Path(options.output or ".")
-    imported = import_panaskimg(_tables(options), serial_binning=serial_binning_of(files[0]))
+    imported = import_panaskimg(_tables(options), image=files[0])
     output.mkdir(parents=True, exist_ok=True)
     config = output / "panaskimg.toml"
     write_config(config, imported, overwrite=options.overwrite or _is_ours(config, imported.toml))

@@ -24,7 +24,7 @@ def config() -> None:
     """Configs of other programs."""
 
 
-@config.command("import")
+@config.command("import", short_help="Translate a JSON of panaSKImg.")
 @click.argument("source", type=click.Path(path_type=Path), required=False, metavar="JSON")
 @click.option(
     "-o",
@@ -35,7 +35,7 @@ def config() -> None:
 @click.option(
     "--image",
     type=click.Path(path_type=Path),
-    help="One of the files: its serial binning is that of the prescan.",
+    help="One of the files: it tells the serial binning, and the names of amplifiers.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 @click.option("--markdown", is_flag=True, help="Print the tables of all parameters.")
@@ -47,7 +47,7 @@ def import_config(
 
     Exit code 0: translated; 1: translated, but for names and values that are wrong; 2: no config.
     """
-    from ..panaskimg import import_panaskimg, panaskimg_markdown, serial_binning_of
+    from ..panaskimg import import_panaskimg, panaskimg_markdown
 
     if markdown:
         click.echo(panaskimg_markdown(), nl=False)
@@ -56,8 +56,7 @@ def import_config(
         raise click.UsageError("Missing argument 'JSON'.")
     if output is None:
         raise click.UsageError("Missing option '-o': the config, such as cfg.toml.")
-    binning = serial_binning_of(image) if image else 1
-    imported = import_panaskimg(source, serial_binning=binning)
+    imported = import_panaskimg(source, image=image)
     if str(output) == "-":
         click.echo(imported.toml, nl=False)
     else:
