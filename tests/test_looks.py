@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 import skipstream as sk
 from skipstream.cli import main
+from skipstream.image_quality import NAMES as QUALITIES
 from skipstream.looks import save_plots
 from skipstream.simulate import simulate
 
@@ -107,8 +108,11 @@ def test_the_command_saves_a_picture_and_says_where(
         assert (tmp_path / name).read_bytes().startswith(begin)
     wrong = CliRunner().invoke(main, ["show", str(folder / "raw.fits"), "-o", "a.gif"])
     assert (wrong.exit_code, "must end in .png, .pdf, .svg" in wrong.output) == (2, True)
+    (tmp_path / "raw_look.png").unlink()
     screen = CliRunner().invoke(main, ["show", str(folder / "raw.fits"), "--display"])
-    assert (screen.exit_code, "there is no screen" in screen.output) == (2, True)
+    assert (screen.exit_code, "there is no screen" in screen.output) == (0, True)
+    assert "raw_look.png\n" in screen.output
+    assert (tmp_path / "raw_look.png").is_file()
 
 
 def test_a_run_saves_its_plots(folder: Path, tmp_path: Path) -> None:
@@ -120,6 +124,56 @@ def test_a_run_saves_its_plots(folder: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     names = sorted(path.name for path in (tmp_path / "plots").iterdir())
     assert names == [f"raw_EXT{n}_charge_loss.{e}" for n in range(4) for e in ("pdf", "png")]
+
+
+def test_calibrations_and_defects_save_their_plots(tmp_path: Path) -> None:
+    pytest.importorskip("iminuit")
+    raw = tmp_path / "raw.fits"
+    simulate(raw, n_rows=80, n_cols=120, n_skips=200, seed=2, dark_current=0.3)
+    target = tmp_path / "cal/calibration.toml"
+    target.parent.mkdir()
+    done = CliRunner().invoke(main, ["calibrate", str(raw), "-o", str(target), "--save-plots"])
+    assert done.exit_code == 0, done.output
+    names = {path.name for path in (target.parent / "plots").iterdir()}
+    kinds = ("gain", "raw_fit_dark_current", "raw_fit_calibration")
+    assert names == {f"calibration_EXT0_{kind}.{e}" for kind in kinds for e in ("pdf", "png")}
+    config = tmp_path / "cfg.toml"
+    config.write_text('[[stage]]\nkind = "compress_skips"\n[[stage]]\nkind = "subtract_pedestal"\n')
+    done = CliRunner().invoke(
+        main, ["defects", str(raw), "--config", str(config), "--threshold", "50", "-o",
+               str(tmp_path / "mask.fits"), "--save-plots"]
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "plots/mask_EXT0_defects.png").is_file()
+
+
+def test_every_fit_shows_its_residuals(tmp_path: Path) -> None:
+    pytest.importorskip("iminuit")
+    random = np.random.default_rng(3)
+    pixels = 5 * random.poisson(0.3, (400, 100)) + random.normal(0, 0.8, (400, 100))
+    _, slices = sk.fit_dark_current_slices(pixels, step=100)
+    noise = sk.noise_vs_skips(random.normal(0, 1, (500, 20)))
+    for result in (sk.fit_dark_current(pixels), sk.fit_calibration(pixels), slices, noise):
+        assert result.status == "ok", result
+        (below,) = result.plot().child_axes
+        assert below.get_ylabel() == "residual (\u03c3)"
+        assert sum(len(line.get_xdata()) for line in below.lines) > 3
+
+
+def test_counts_of_a_sample_are_drawn() -> None:
+    from skipstream.image_quality import SampleCounts
+
+    ax = SampleCounts(100.0, np.array([3, 0, 5]), n_above=2).plot()
+    assert ax.get_xlim()[0] <= 99.5
+    assert "2 above" in ax.get_title()
+
+
+def test_quality_of_one_sample_is_shown_as_text(tmp_path: Path) -> None:
+    result = sk.Quality(
+        1, dict.fromkeys(QUALITIES, -1.0), dict.fromkeys(QUALITIES, -1.0), np.zeros(0)
+    )
+    ax = result.plot()
+    assert "makes no sense here" in ax.texts[0].get_text()
 
 
 def test_names_of_plots_stay_in_their_folder(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -101,7 +102,7 @@ def test_the_page_needs_nothing_else(page: Page) -> None:
     for tag, attributes in page.elements:
         for name in ("src", "href", "action", "data", "poster", "srcset"):
             value = attributes.get(name) or ""
-            assert value.startswith("data:image/") or not value, (tag, name, value[:50])
+            assert value.startswith(("data:image/", "#")) or not value, (tag, name, value[:50])
     (policy,) = (m for m in page.having("meta") if "http-equiv" in m)
     assert str(policy["content"]).startswith("default-src 'none'; img-src data:;")
 
@@ -134,10 +135,11 @@ def test_a_click_sorts_the_table_in_a_browser(out: Path, tmp_path: Path) -> None
     done = subprocess.run(
         ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
          "--no-first-run", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
-         path.as_uri()],
+         "--disable-sync", "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}",
+         "--dump-dom", path.as_uri()],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
+    assert "CONSOLE" not in done.stderr
     title = re.search(r"<title>(.*?)</title>", done.stdout)
     assert title is not None, done.stderr
     up, down, sorting = title[1].split(";")
@@ -169,6 +171,44 @@ def test_a_page_of_many_images_is_small(tmp_path: Path) -> None:
         sizes.append(sk.write_report(out, n_images=1).stat().st_size)
     # 1,000 of them, and six with their pictures, are below 10 MB.
     assert sizes[1] - sizes[0] < 40 * 4000
+
+
+def test_outputs_that_cannot_be_read_are_told(out: Path, tmp_path: Path) -> None:
+    shutil.copytree(out, tmp_path / "out")
+    (tmp_path / "out/Img_1_measures.json").write_text("{")
+    planes = tmp_path / "out/Img_2_planes.fits"
+    planes.write_bytes(planes.read_bytes()[:9000])
+    (tmp_path / "out/dqm.json").write_text("[]")
+    moved = (tmp_path / "out/run.jsonl").read_text().replace(str(out), str(tmp_path / "out"))
+    (tmp_path / "out/run.jsonl").write_text(moved)
+    page = Page(sk.write_report(tmp_path / "out").read_text(encoding="utf-8"))
+    assert "3 cannot be read" in page.text
+    for name in ("Img_1_measures.json: holds no results", "Img_2_planes.fits",
+                 "dqm.json: is no comparison of runs"):  # fmt: skip
+        assert name in page.text
+    assert "picture of the pixels" in [image["alt"] for image in page.having("img")]
+
+
+def test_pixels_that_are_all_flagged_are_told(tmp_path: Path) -> None:
+    simulate(tmp_path / "raw.fits", n_rows=20, n_cols=30, n_skips=4)
+    config = {"stage": [{"kind": "compress_skips"}, {"kind": "mask_edges", "rows": 10}]}
+    list(sk.run(sk.load_config(config), [tmp_path / "raw.fits"], output=tmp_path / "out"))
+    page = Page(sk.write_report(tmp_path / "out").read_text(encoding="utf-8"))
+    assert "every pixel is flagged" in page.text
+    shown = [image["alt"] for image in page.having("img")]
+    assert shown == ["picture of the pixels", "picture of the mask"]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [(10021.94, math.nan, "10022"), (0.07588, 0.0113, "0.076 \u00b1 0.011"), (5.0, 0.0, "5"),
+     (math.nan, 1.0, ""), (3.2e7, 1.2e5, "3.2e+07 \u00b1 1.2e+05"),
+     (-0.5, 0.4, "-0.50 \u00b1 0.40")],
+)  # fmt: skip
+def test_numbers_have_the_digits_of_their_errors(value: float, error: float, text: str) -> None:
+    from skipstream.report import _Number, _shown
+
+    assert _shown(_Number(value, error)) == text
 
 
 def test_a_fit_that_fails_is_told(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from .fitting import (
     FitResult,
     Floats,
     Histogram,
+    Series,
     check_mask,
     failed,
     goodness,
@@ -424,11 +425,10 @@ def fit_dark_current_slices(
     good = [i for i, band in enumerate(bands) if band.status == "ok"]
     if len(good) < 2:
         return bands, failed(f"dark current by {along}", units, "needs two bands that are ok")
-    line = _line(
-        np.array([centres[i] for i in good]),
-        np.array([bands[i]["dark_current"] for i in good]),
-        np.diag([bands[i].errors["dark_current"] ** 2 for i in good]),
-    )
+    x = np.array([centres[i] for i in good])
+    y = np.array([bands[i]["dark_current"] for i in good])
+    error = np.array([bands[i].errors["dark_current"] for i in good])
+    line = _line(x, y, np.diag(error**2))
     return bands, FitResult(
         f"dark current by {along}",
         dict(zip(units, line[0], strict=True)),
@@ -438,7 +438,9 @@ def fit_dark_current_slices(
         n_dof=len(good) - 2,
         p_value=goodness(line[2], len(good) - 2),
         n_values=len(good),
-    )
+        series=Series(x, y, error, along, "dark current (electron/pixel)",
+                      {"line": line[0][0] + line[0][1] * x}),
+    )  # fmt: skip
 
 
 def _line(x: Floats, y: Floats, covariance: Floats) -> tuple[list[float], list[float], float]:

@@ -64,6 +64,12 @@ class SampleCounts:
         """``-sum p ln p``; what is below and above counts as one bin each."""
         return _entropy(np.concatenate([self.counts, [self.n_below, self.n_above]]))
 
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw how often each number was read."""
+        from .plot import plot_sample_counts
+
+        return plot_sample_counts(self, ax)
+
 
 @dataclass(frozen=True)
 class Quality:

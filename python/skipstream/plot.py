@@ -7,6 +7,7 @@ given. Nothing is shown or saved here.
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from .calibrating import AmplifierCalibration
     from .fitting import FitResult
-    from .image_quality import Quality
+    from .image_quality import Quality, SampleCounts
     from .masking import DefectMap
     from .monitoring import Comparison, Element
     from .patterns import Patterns
@@ -46,6 +47,7 @@ __all__ = [
     "plot_profile",
     "plot_quality",
     "plot_recovered_charge",
+    "plot_sample_counts",
     "plot_spectrum",
     "plot_summary",
     "plot_values",
@@ -61,7 +63,8 @@ BLUE, ORANGE, GREEN, VERMILLION, SKY, GREY = (
     "#8A8A8A",
 )
 COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, SKY, GREY, "#CC79A7", "#000000")
-_UNIT_TEXT = {"electron": "e\N{SUPERSCRIPT MINUS}", "adu": "ADU"}
+_UNIT_TEXT = {"electron": "e\N{SUPERSCRIPT MINUS}", "adu": "ADU",
+              "adu2": "ADU\N{SUPERSCRIPT TWO}"}  # fmt: skip
 STYLE = {
     "font.size": 9.0,
     "axes.titlesize": 10.0,
@@ -95,8 +98,14 @@ def _image_of(image: Result | ArrayLike) -> NDArray[np.float64]:
     return array
 
 
-def _unit_text(unit: str) -> str:
+def unit_text(unit: str) -> str:
+    """A unit as it is printed."""
     return "/".join(_UNIT_TEXT.get(part, part) for part in unit.split("/"))
+
+
+def _labelled(text: str) -> str:
+    """A label whose units, in brackets, are as they are printed."""
+    return re.sub(r"\(([^()]*)\)", lambda found: f"({unit_text(found[1])})", text)
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -387,10 +396,11 @@ def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
     if result.data is None:
         raise ValueError(f"plot: {result.name} has neither histogram nor points")
     data, ax = result.data, _axes(ax)
-    unit = _unit_text(data.unit)
+    unit = unit_text(data.unit)
     ax.stairs(data.counts, data.edges, fill=True, color=SKY, alpha=0.55)
     ax.stairs(data.counts, data.edges, color=BLUE, lw=0.7, label=f"{result.n_values} pixels")
-    ax.set_ylim(0.5, 5 * max(1, data.counts.max()))
+    # Room above the peaks for the numbers.
+    ax.set_ylim(0.5, 0.5 * (2 * max(2.0, float(data.counts.max()))) ** 1.5)
     ax.set_yscale("log")
     ax.set(xlim=(data.edges[0], data.edges[-1]), title=result.name)
     ax.set_ylabel(f"pixels per {data.edges[1] - data.edges[0]:.2g} {unit}".rstrip())
@@ -406,14 +416,34 @@ def plot_fit(result: FitResult, ax: Axes | None = None) -> Axes:
     shown = _shown_values(result)
     ax.legend(loc="upper right", title="\n".join(shown), title_fontsize=7.5, alignment="left")
     ax.tick_params(labelbottom=False)
-    below = ax.inset_axes((0.0, -0.32, 1.0, 0.26), sharex=ax)
-    scale = np.sqrt(np.maximum(result.model, 1.0))
-    pulls = (data.counts - result.model) / scale
-    below.axhline(0, color=GREY, lw=0.8)
-    below.plot(data.centres, pulls, ".", ms=2.5, color=BLUE)
-    reach = max(4.0, min(10.0, float(np.max(np.abs(pulls), initial=0)) * 1.1))
-    below.set(ylim=(-reach, reach), xlabel=f"pixel value ({unit})", ylabel="residual (\u03c3)")
+    below = _residuals_below(ax, f"pixel value ({unit})")
+    pulls = (data.counts - result.model) / np.sqrt(np.maximum(result.model, 1.0))
+    _plot_residuals(below, data.centres, pulls)
     return ax
+
+
+def _residuals_below(ax: Axes, x_label: str) -> Axes:
+    """A strip below the axes, with the same x."""
+    ax.tick_params(axis="x", which="both", labelbottom=False)
+    ax.set_xlabel("")
+    below: Axes = ax.inset_axes((0.0, -0.32, 1.0, 0.26), sharex=ax)
+    below.set(xlabel=x_label, ylabel="residual (\u03c3)")
+    return below
+
+
+def _plot_residuals(ax: Axes, x: NDArray[Any], pulls: NDArray[Any], size: float = 2.5) -> None:
+    """Residuals in units of their errors; a mark at the edge stands for one beyond it."""
+    finite = np.isfinite(pulls)
+    x, pulls = x[finite], pulls[finite]
+    reach = max(4.0, min(10.0, float(np.max(np.abs(pulls), initial=0)) * 1.1))
+    is_inside = np.abs(pulls) <= reach
+    ax.axhline(0, color=GREY, lw=0.8)
+    ax.plot(x[is_inside], pulls[is_inside], ".", ms=size, color=BLUE)
+    for sign, mark in ((1, "^"), (-1, "v")):
+        beyond = ~is_inside & (sign * pulls > 0)
+        ax.plot(x[beyond], np.full(np.count_nonzero(beyond), sign * 0.93 * reach), mark, ms=3,
+                color=VERMILLION)  # fmt: skip
+    ax.set_ylim(-reach, reach)
 
 
 def plot_spectrum(spectrum: Spectrum, ax: Axes | None = None) -> Axes:
@@ -436,8 +466,8 @@ def plot_spectrum(spectrum: Spectrum, ax: Axes | None = None) -> Axes:
         ax.plot(frequency, amplitude, "v", color=VERMILLION, ms=5)
         ax.annotate(f"{frequency:.5g}", (frequency, amplitude), (0, 6), ha="center",
                     textcoords="offset points", fontsize=7.5)  # fmt: skip
-    ax.set(xlabel=f"frequency ({spectrum.frequency_unit})", ylabel="mean amplitude",
-           title="noise spectrum")  # fmt: skip
+    ax.set(xlabel=f"frequency ({spectrum.frequency_unit})", title="noise spectrum",
+           ylabel="mean amplitude (unit of samples)")  # fmt: skip
     low, high = np.min(spectrum.amplitude, initial=0), np.max(spectrum.amplitude, initial=0)
     if low > 0 and high > 10 * low:
         ax.set_yscale("log")
@@ -512,6 +542,11 @@ def plot_quality(quality: Quality, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
     """
     ax = _axes(ax)
+    if not len(quality.entropies):  # of one value per pixel
+        ax.set_axis_off()
+        ax.set_title("quality")
+        ax.text(0, 0.95, repr(quality), transform=ax.transAxes, va="top")
+        return ax
     number = np.arange(len(quality.entropies))
     ax.plot(number, quality.entropies, "o", ms=3, color=BLUE, label="a sample of all pixels")
     if len(number) >= 3:
@@ -521,6 +556,32 @@ def plot_quality(quality: Quality, ax: Axes | None = None) -> Axes:
     lines = repr(quality).splitlines()[1:]
     ax.legend(title="\n".join(line.strip() for line in lines), title_fontsize=7.5,
               alignment="left", loc="center left", bbox_to_anchor=(1.02, 0.5))  # fmt: skip
+    return ax
+
+
+def plot_sample_counts(sample: SampleCounts, ax: Axes | None = None) -> Axes:
+    """Draw how often each number was read in one sample of all pixels.
+
+    Parameters
+    ----------
+    sample
+        Counts of whole ADU.
+    ax
+        Default: new ones.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax)
+    edges = sample.first - 0.5 + np.arange(len(sample.counts) + 1)
+    ax.stairs(sample.counts, edges, fill=True, color=SKY, ec=BLUE, lw=0.7)
+    ax.set_yscale("log")
+    ax.set_ylim(0.5, 3 * max(1, int(np.max(sample.counts, initial=0))))
+    title = f"one sample, entropy {sample.entropy:.4g}"
+    if sample.n_below or sample.n_above:
+        title += f"; {sample.n_below} below, {sample.n_above} above"
+    ax.set(xlabel="sample (ADU)", ylabel="pixels per ADU", title=title)
     return ax
 
 
@@ -554,7 +615,7 @@ def plot_profile(profile: ChargeProfile, ax: Axes | None = None) -> Axes:
 def _shown_values(result: FitResult) -> list[str]:
     shown = [
         f"{name.replace('_', ' ')} {value:.4g} \N{PLUS-MINUS SIGN} {result.errors[name]:.1g} "
-        f"{_unit_text(result.units[name])}"
+        f"{unit_text(result.units[name])}"
         for name, value in result.values.items()
         if math.isfinite(value)
     ]
@@ -566,14 +627,30 @@ def _shown_values(result: FitResult) -> list[str]:
 def _plot_series(result: FitResult, ax: Axes) -> Axes:
     series = result.series
     assert series is not None
-    ax.errorbar(series.x, series.y, series.errors, fmt="o", ms=3, color=BLUE, lw=1)
+    many = len(series.x) > 100  # errors of so many points would hide all else
+    bars = {"ecolor": SKY, "elinewidth": 0.5, "ms": 2} if many else {"ms": 3}
+    ax.errorbar(series.x, series.y, series.errors, fmt="o", color=BLUE, lw=1, zorder=1, **bars)
     styles = [(VERMILLION, "-"), (GREY, "--"), (GREEN, ":")]
     for (name, values), (color, style) in zip(series.curves.items(), styles, strict=False):
         ax.plot(series.x, values, style, color=color, lw=1.2, label=name)
     if series.is_log:
         ax.set(xscale="log", yscale="log")
-    ax.set(xlabel=series.x_label, ylabel=series.y_label, title=result.name)
-    ax.legend(title="\n".join(_shown_values(result)), title_fontsize=7.5, alignment="left")
+    else:  # room above the points for the numbers
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, high + 0.4 * (high - low))
+    x_label = _labelled(series.x_label)
+    ax.set(xlabel=x_label, ylabel=_labelled(series.y_label), title=result.name)
+    lines = _shown_values(result)
+    if result.status != "ok":
+        lines += textwrap.wrap(f"{result.status}: {result.reason}", 40)
+    ax.legend(title="\n".join(lines), title_fontsize=7.5, alignment="left")
+    fitted = next(iter(series.curves.values()), None)
+    errors = np.asarray(series.errors, float)
+    if fitted is not None and len(series.x) and np.any(errors > 0):
+        below = _residuals_below(ax, x_label)
+        with np.errstate(all="ignore"):
+            pulls = (np.asarray(series.y) - np.asarray(fitted)) / errors
+        _plot_residuals(below, np.asarray(series.x, float), pulls, 4)
     return ax
 
 
@@ -1023,7 +1100,7 @@ def plot_values(values: ArrayLike, ax: Axes | None = None, *, unit: str = "") ->
     ax.stairs(counts, edges, color=BLUE, lw=0.7)
     ax.set_ylim(0.5, 3 * max(1, int(counts.max())))
     ax.set_yscale("log")
-    shown = f" ({_unit_text(unit)})" if unit else ""
+    shown = f" ({unit_text(unit)})" if unit else ""
     ax.set(
         xlim=(edges[0], edges[-1]),
         xlabel=f"pixel value{shown}",

@@ -26,6 +26,8 @@ from .ledger import Ledger
 from .monitoring import DQM_FILE
 from .outputs import whole_file
 from .patterns import Patterns
+from .plot import unit_text
+from .profiles import ChargeProfile
 from .quality_table import QualityRow, out_of_range
 from .results import read_results
 from .run_files import Plane, RunFile, plane_file, planes_of, read_run
@@ -44,7 +46,6 @@ _SIGNS = {"ok": "\N{CHECK MARK}", "look": "\N{BLACK UP-POINTING TRIANGLE}",
 _MOST_SIDE = 600  # pixels of a picture of an image; larger ones are reduced
 _MOST_POINTS = 300  # beyond which a plot is smaller as pixels than as lines
 _N_GALLERY = 12
-_UNIT_TEXT = {"electron": "e\N{SUPERSCRIPT MINUS}", "adu": "ADU"}
 # Numbers whose course over the images is drawn, where they are there.
 _TRENDS = ("noise", "gain", "pedestal", "dark_current", "sigma_1", "sigma_last", "coefficient",
            "n_clusters", *NAMES)  # fmt: skip
@@ -70,6 +71,7 @@ class _Image:
     marked: set[str] = field(default_factory=set)
     failed: list[str] = field(default_factory=list)
     plane_file: Path | None = None
+    cluster_file: Path | None = None
     results: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -109,7 +111,8 @@ def write_report(folder: str | Path, path: str | Path | None = None, *, n_images
     folder = Path(folder)
     files = list(read_run(folder).values())
     clusters: dict[str, list[NDArray[np.float64]]] = {}
-    images = [image for file in files for image in _images(file, clusters)]
+    problems: list[str] = []
+    images = [image for file in files for image in _images(file, clusters, problems)]
     _mark(images)
     shown = sorted(images, key=lambda image: image.light == "ok")[: max(0, n_images)]
     environment = jinja2.Environment(
@@ -118,24 +121,27 @@ def write_report(folder: str | Path, path: str | Path | None = None, *, n_images
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    comparison = _comparison(folder)
+    comparison = _comparison(folder, problems)
+    numbers = {path: i for i, path in enumerate(dict.fromkeys(i.file.path for i in images), 1)}
     page = environment.get_template("report.html").render(
         policy=_SCRIPT_FREE + "'unsafe-inline'",
         version=_core.__version__,
         folder=str(folder.absolute()),
-        summary=_summary(folder, files, images, comparison),
+        summary=_summary(folder, files, images, comparison, problems),
+        problems=problems,
         signs=_SIGNS,
         refused=[file for file in files if file.status == "failed"],
         images=images,
+        numbers=numbers,
         columns=_columns(images),
-        trends=_trends(images),
-        spectrum=_cluster_spectrum(clusters),
+        trends=_trends(images, numbers),
+        spectrum=_cluster_spectrum(clusters, images),
         details=[_details(image) for image in shown],
         n_left=len(images) - len(shown),
         comparison=comparison,
         history=_history(images),
         number=_shown,
-        unit=_unit,
+        unit=unit_text,
     )
     target = folder / REPORT if path is None else Path(path)
     try:
@@ -149,27 +155,41 @@ def write_report(folder: str | Path, path: str | Path | None = None, *, n_images
 # --- what the files say -------------------------------------------------------------------------
 
 
-def _images(file: RunFile, clusters: dict[str, list[NDArray[np.float64]]]) -> Iterator[_Image]:
-    """Every amplifier of a file that is done; the charges of its clusters are added up."""
+def _images(
+    file: RunFile, clusters: dict[str, list[NDArray[np.float64]]], problems: list[str]
+) -> Iterator[_Image]:
+    """Every amplifier of a file that is done; the charges of its clusters are added up.
+
+    An output that cannot be read is told among the problems.
+    """
     if file.status not in ("done", "partial"):
         return
     images: dict[str, _Image] = {}
-    planes = plane_file(file.outputs)
-    for plane in planes_of(planes) if planes is not None else ():
-        image = images.setdefault(plane.amplifier, _Image(file, plane.amplifier))
-        image.plane_file = planes
-        _take_header(image, plane)
+    try:
+        planes = plane_file(file.outputs)
+        for plane in planes_of(planes) if planes is not None else ():
+            image = images.setdefault(plane.amplifier, _Image(file, plane.amplifier))
+            image.plane_file = planes
+            _take_header(image, plane)
+    except _core.Error as error:
+        problems.append(str(error))
+        for image in images.values():
+            image.plane_file = None
     for output in file.outputs:
-        if output.suffix == ".json" and "measures" in output.stem:
-            for amplifier, results in read_results(output).items():
-                image = images.setdefault(amplifier, _Image(file, amplifier))
-                image.results = results
-                _take_results(image)
-        elif "clusters" in output.stem:
-            for amplifier, charges in _cluster_charges(output).items():
-                image = images.setdefault(amplifier, _Image(file, amplifier))
-                image.numbers["n_clusters"] = _Number(len(charges))
-                clusters.setdefault(amplifier, []).append(charges)
+        try:
+            if output.suffix == ".json" and "measures" in output.stem:
+                for amplifier, results in read_results(output).items():
+                    image = images.setdefault(amplifier, _Image(file, amplifier))
+                    image.results = results
+                    _take_results(image)
+            elif "clusters" in output.stem:
+                for amplifier, charges in _cluster_charges(output).items():
+                    image = images.setdefault(amplifier, _Image(file, amplifier))
+                    image.cluster_file = output
+                    image.numbers["n_clusters"] = _Number(len(charges))
+                    clusters.setdefault(amplifier, []).append(charges)
+        except _core.Error as error:
+            problems.append(str(error))
     yield from images.values()
 
 
@@ -233,7 +253,7 @@ def _mark(images: Sequence[_Image]) -> None:
         image.marked = marked
 
 
-def _comparison(folder: Path) -> dict[str, Any] | None:
+def _comparison(folder: Path, problems: list[str]) -> dict[str, Any] | None:
     """What `skipstream compare` has found, if it has; the worst first."""
     path = folder / DQM_FILE
     if not path.is_file():
@@ -246,7 +266,8 @@ def _comparison(folder: Path) -> dict[str, Any] | None:
                 "elements": [e for e in elements if e["verdict"] != "ok"],
                 "n_ok": sum(e["verdict"] == "ok" for e in elements)}  # fmt: skip
     except (ValueError, KeyError, TypeError) as error:
-        raise _core.ConfigError(f"{path}: is no comparison of runs: {error}") from None
+        problems.append(f"{path}: is no comparison of runs: {error}")
+        return None
 
 
 def _history(images: Sequence[_Image]) -> list[str]:
@@ -272,6 +293,7 @@ def _summary(
     files: Sequence[RunFile],
     images: Sequence[_Image],
     comparison: Mapping[str, Any] | None,
+    problems: Sequence[str],
 ) -> list[tuple[str, str, str]]:
     """Light, heading and text of each thing that a person asks first."""
     count = {s: sum(f.status == s for f in files) for s in ("done", "partial", "failed", "waiting")}
@@ -280,6 +302,8 @@ def _summary(
     lines = [
         (light, "files", ", ".join(f"{count[s]} {texts[s]}" for s in texts if count[s]) or "none")
     ]
+    if problems:
+        lines.append(("bad", "outputs", f"{len(problems)} cannot be read"))
     n_failed = sum(bool(image.failed) for image in images)
     n_marked = sum(bool(image.marked) for image in images)
     if any(image.results for image in images):
@@ -304,15 +328,16 @@ def _summary(
 # --- numbers and pictures -----------------------------------------------------------------------
 
 
-def _unit(unit: str) -> str:
-    return "/".join(_UNIT_TEXT.get(part, part) for part in unit.split("/"))
-
-
 def _shown(number: _Number | None) -> str:
+    """A value to two digits of its error, or to five of its own."""
     if number is None or not math.isfinite(number.value):
         return ""
-    text = f"{number.value:.4g}"
-    return f"{text} \N{PLUS-MINUS SIGN} {number.error:.1g}" if number.error > 0 else text
+    if not 0 < number.error < math.inf:
+        return f"{number.value:.5g}"
+    places = 1 - math.floor(math.log10(number.error))
+    if not 0 <= places <= 8:
+        return f"{number.value:.4g} \N{PLUS-MINUS SIGN} {number.error:.2g}"
+    return f"{number.value:.{places}f} \N{PLUS-MINUS SIGN} {number.error:.{places}f}"
 
 
 def _columns(images: Sequence[_Image]) -> list[tuple[str, str]]:
@@ -342,6 +367,7 @@ def _as_data(figure: Figure, *, is_pixels: bool) -> str:
     content = io.BytesIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "skipstream"}):
         metadata = None if is_pixels else {"Date": None, "Creator": None}
+        figure.draw_without_rendering()  # the layout knows the strips of residuals the second time
         figure.savefig(content, format=kind, dpi=110, metadata=metadata)
     if is_pixels:
         content = _with_few_colours(content)
@@ -386,14 +412,13 @@ def _drawn(
 _MARKERS = "osD^vPX*"
 
 
-def _trends(images: Sequence[_Image]) -> list[_Picture]:
+def _trends(images: Sequence[_Image], numbers: Mapping[str, int]) -> list[_Picture]:
     """The course of each number over the images, one line for each amplifier."""
     from matplotlib.ticker import MaxNLocator
 
     from .plot import COLOURS
 
-    order = {path: i for i, path in enumerate(dict.fromkeys(image.file.path for image in images))}
-    if len(order) < 2:
+    if len(numbers) < 2:
         return []
     amplifiers = list(dict.fromkeys(image.amplifier for image in images))
     pictures = []
@@ -404,7 +429,7 @@ def _trends(images: Sequence[_Image]) -> list[_Picture]:
         def draw(ax: Axes, name: str = name, unit: str = unit) -> None:
             for number, amplifier in enumerate(amplifiers):
                 points = [
-                    (order[i.file.path], i.numbers[name].value, i.numbers[name].error)
+                    (numbers[i.file.path], i.numbers[name].value, i.numbers[name].error)
                     for i in images
                     if i.amplifier == amplifier and name in i.numbers
                 ]
@@ -414,8 +439,8 @@ def _trends(images: Sequence[_Image]) -> list[_Picture]:
                 marker, colour = _MARKERS[number % len(_MARKERS)], COLOURS[number % len(COLOURS)]
                 ax.errorbar(x, y, np.nan_to_num(error), fmt=marker, ms=3.5, lw=0.8, color=colour,
                             label=amplifier)  # fmt: skip
-            shown = f" ({_unit(unit)})" if unit else ""
-            ax.set(xlabel="file, as in the table", ylabel=f"{name.replace('_', ' ')}{shown}")
+            shown = f" ({unit_text(unit)})" if unit else ""
+            ax.set(xlabel="number of the file", ylabel=f"{name.replace('_', ' ')}{shown}")
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
             if 1 < len(amplifiers) <= 8:
                 ax.legend(ncols=2)
@@ -425,7 +450,9 @@ def _trends(images: Sequence[_Image]) -> list[_Picture]:
     return pictures
 
 
-def _cluster_spectrum(clusters: Mapping[str, Sequence[NDArray[np.float64]]]) -> _Picture | None:
+def _cluster_spectrum(
+    clusters: Mapping[str, Sequence[NDArray[np.float64]]], images: Sequence[_Image]
+) -> _Picture | None:
     charges = {a: np.concatenate(parts) for a, parts in clusters.items()}
     positive = np.concatenate([[], *(c[c > 0] for c in charges.values())])
     if not len(positive):
@@ -434,18 +461,22 @@ def _cluster_spectrum(clusters: Mapping[str, Sequence[NDArray[np.float64]]]) -> 
 
     low, high = math.log10(positive.min()), math.log10(positive.max())
     edges = np.logspace(low - 0.05, high + 0.05, 60)
+    units = {i.numbers["noise"].unit for i in images if "noise" in i.numbers}
+    unit = f" ({unit_text(units.pop())})" if len(units) == 1 else ""
 
     def draw(ax: Axes) -> None:
         for number, (amplifier, charge) in enumerate(charges.items()):
             counts, _ = np.histogram(charge, edges)
             colour = COLOURS[number % len(COLOURS)]
             ax.stairs(counts, edges, color=colour, label=f"{amplifier}: {len(charge)} clusters")
-        ax.set(xscale="log", xlabel="charge of a cluster", ylabel="clusters", ylim=(0.5, None))
+        ax.set(
+            xscale="log", xlabel=f"charge of a cluster{unit}", ylabel="clusters", ylim=(0.5, None)
+        )
         ax.set_yscale("log")
         if len(charges) <= 8:
             ax.legend()
 
-    return _drawn("charge of all clusters of the run", draw, size=(8.0, 3.2))
+    return _drawn("charge of all clusters of the run", draw, size=(7.0, 3.0))
 
 
 def _reduced(plane: NDArray[Any], of: Callable[..., Any]) -> NDArray[Any]:
@@ -461,21 +492,28 @@ def _details(image: _Image) -> dict[str, Any]:
     pictures: list[_Picture] = []
     bits: list[tuple[str, int, str]] = []
     gallery: list[_Picture] = []
+    notes: list[str] = []
     planes = planes_of(image.plane_file) if image.plane_file is not None else ()
     for plane in planes:
         if plane.amplifier == image.amplifier:
             pictures += _plane_pictures(plane)
+            if not np.isfinite(_kept(plane)).any():
+                notes.append("every pixel is flagged: neither histogram nor profiles")
             bits = [
                 (name, int(np.count_nonzero(plane.mask & bit)), doc)
                 for bit, name, doc in _core.mask_names()
                 if np.any(plane.mask & bit)
             ]
             gallery = _gallery(image, plane)
-    notes = []
     for name, result in image.results.items():
         if isinstance(result, Patterns) and not result.counts:
             notes.append(f"{name}: no pattern was found")
             continue
+        fit = result.line if isinstance(result, ChargeProfile) else result
+        if isinstance(fit, FitResult) and fit.data is None and fit.series is None:
+            continue  # why is told among what failed
+        if isinstance(result, Quality) and not len(result.entropies):
+            continue  # its numbers are in the table
         try:
             pictures.append(_drawn(name, result.plot, size=(5.2, 4.2)))
         except ValueError as error:  # nothing to draw, which it says
@@ -484,10 +522,10 @@ def _details(image: _Image) -> dict[str, Any]:
 
 
 def _plane_pictures(plane: Plane) -> Iterator[_Picture]:
-    from .plot import plot_charge_distribution, plot_image
+    from .plot import COLOURS, plot_charge_distribution, plot_image
 
     unit = str(plane.header.get("BUNIT", ""))
-    kept = np.where(plane.mask & ~_good_bits() == 0, plane.values, np.nan)
+    kept = _kept(plane)
     spread = np.nanmedian(np.abs(kept - np.nanmedian(kept))) if np.isfinite(kept).any() else 1.0
     with np.errstate(all="ignore"):
         shown = _reduced(plane.values, np.fmax.reduce)
@@ -502,12 +540,25 @@ def _plane_pictures(plane: Plane) -> Iterator[_Picture]:
     if np.any(plane.mask):
 
         def draw_mask(ax: Axes) -> None:
-            masked = _reduced(plane.mask != 0, np.logical_or.reduce)
-            ax.imshow(masked, origin="lower", cmap="Greys", vmin=0, vmax=1.2, extent=extent,
-                      aspect="auto", interpolation="nearest")  # fmt: skip
-            ax.set(xlabel="column", ylabel="row", title="pixels that are flagged (dark)")
+            from matplotlib.colors import ListedColormap
+            from matplotlib.patches import Patch
 
-        yield _drawn("picture of the mask", draw_mask, size=(5.2, 4.2), is_pixels=True)
+            there = [(bit, name) for bit, name, _ in _core.mask_names() if np.any(plane.mask & bit)]
+            first = np.zeros(plane.mask.shape, np.uint8)
+            for number, (bit, _) in reversed([*enumerate(there, 1)]):
+                first[plane.mask & bit != 0] = number
+            colours = [COLOURS[i % len(COLOURS)] for i in range(len(there))]
+            ax.imshow(_reduced(first, np.max), origin="lower", vmin=0, vmax=len(there),
+                      cmap=ListedColormap(["white", *colours]), extent=extent, aspect="auto",
+                      interpolation="nearest")  # fmt: skip
+            ax.legend(handles=[Patch(color=c, label=name) for c, (_, name) in
+                               zip(colours, there, strict=True)], fontsize=7.5,
+                      loc="upper left", bbox_to_anchor=(1.01, 1))  # fmt: skip
+            ax.set(xlabel="column", ylabel="row", title="flags of pixels, the first of each")
+
+        yield _drawn("picture of the mask", draw_mask, size=(5.6, 4.2), is_pixels=True)
+    if not np.isfinite(kept).any():
+        return
     if unit == "electron":
 
         def draw_charge(ax: Axes) -> None:
@@ -522,24 +573,26 @@ def _plane_pictures(plane: Plane) -> Iterator[_Picture]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # lines that are masked as a whole
                 ax.plot(np.nanmedian(kept, axis=axis), lw=0.7)
-            ax.set(xlabel=name, ylabel=f"median ({_unit(unit)})", title=f"median of each {name}")
+            ax.set(
+                xlabel=name, ylabel=f"median ({unit_text(unit)})", title=f"median of each {name}"
+            )
 
         many = kept.shape[1 - axis] > 4 * _MOST_POINTS
         yield _drawn(f"median of each {name}", draw_profile, size=(5.2, 2.6), is_pixels=many)
 
 
-def _good_bits() -> int:
-    """Bits that do not speak against a pixel."""
-    return sum(bit for bit, name, _ in _core.mask_names() if name in ("MISSKIPS", "CLUSTER"))
+def _kept(plane: Plane) -> NDArray[np.float64]:
+    """Pixels that no flag speaks against; NaN elsewhere."""
+    good = sum(bit for bit, name, _ in _core.mask_names() if name in ("MISSKIPS", "CLUSTER"))
+    return np.where(plane.mask & ~good == 0, plane.values, np.nan)
 
 
 def _gallery(image: _Image, plane: Plane) -> list[_Picture]:
     """The clusters of the most charge, each with its surroundings."""
-    path = next((o for o in image.file.outputs if "clusters" in o.stem), None)
-    if path is None:
+    if image.cluster_file is None:
         return []
     wanted = {"amplifier", "charge", "x_min", "x_max", "y_min", "y_max"}
-    rows = [row for row in read_rows(path) if wanted <= row.keys()]
+    rows = [row for row in read_rows(image.cluster_file) if wanted <= row.keys()]
     rows = [row for row in rows if str(row["amplifier"]) == image.amplifier]
     rows.sort(key=lambda row: -float(row["charge"]))
     if not rows:
@@ -556,7 +609,7 @@ def _gallery(image: _Image, plane: Plane) -> list[_Picture]:
 
     with rc_context(STYLE):  # type: ignore[arg-type,unused-ignore]
         figure = _figure(9.0, 3.4)
-        unit = _unit(str(plane.header.get("BUNIT", "")))
+        unit = unit_text(str(plane.header.get("BUNIT", "")))
         plot_cluster_gallery(
             figure, plane.values, boxes[:_N_GALLERY], charges[:_N_GALLERY], unit=unit
         )

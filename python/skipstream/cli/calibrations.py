@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,6 +28,11 @@ from .common import EXIT_FAILED, files_argument, one_clear_message, printable, s
     "lowest peak.",
 )
 @set_option
+@click.option(
+    "--save-plots",
+    is_flag=True,
+    help="Draw gains and fits into plots/ beside the file: PNG and PDF.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 @one_clear_message
 def calibrate(
@@ -34,6 +40,7 @@ def calibrate(
     output: Path,
     config_path: Path | None,
     overrides: tuple[str, ...],
+    save_plots: bool,
     overwrite: bool,
 ) -> None:
     """Fit the gain of every amplifier of FILES, and write it for runs: calibrate.gain.
@@ -61,6 +68,16 @@ def calibrate(
         for problem in a.problems:
             click.echo(f"skipstream: {printable(problem)}", err=True)
     write_calibration(output, amplifiers, overwrite=overwrite)
+    if save_plots:
+        from .. import looks
+        from ..layout import stem_of
+
+        for a in amplifiers:
+            of: dict[str, Any] = {"gain": a}
+            for path, charge, peaks in a.fits:
+                of[f"{stem_of(path)}_fit_dark_current"] = charge
+                of[f"{stem_of(path)}_fit_calibration"] = peaks
+            looks.save_plots(output.parent / "plots", output.stem, a.amplifier, of)
     if any(a.problems for a in amplifiers):
         raise SystemExit(EXIT_FAILED)
 
@@ -99,6 +116,9 @@ def calibrate(
     help="A column or row is bad if more than this part of it are defects.",
 )
 @set_option
+@click.option(
+    "--save-plots", is_flag=True, help="Draw each map into plots/ beside the file: PNG and PDF."
+)
 @click.option("--overwrite", is_flag=True, help="Replace a file that exists.")
 @one_clear_message
 def defects(
@@ -110,6 +130,7 @@ def defects(
     pixel_fraction: float,
     line_fraction: float,
     overrides: tuple[str, ...],
+    save_plots: bool,
     overwrite: bool,
 ) -> None:
     """Find what is hot in too many of FILES, and write it as a mask for runs: input.mask."""
@@ -127,3 +148,7 @@ def defects(
     write_mask(output, {name: of.mask for name, of in found.items()}, overwrite=overwrite)
     for name, of in found.items():
         click.echo(f"{printable(name)}: {of}")
+        if save_plots:
+            from .. import looks
+
+            looks.save_plots(output.parent / "plots", output.stem, name, {"defects": of})

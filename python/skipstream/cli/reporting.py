@@ -49,7 +49,7 @@ def report(output: Path, page: Path | None, n_images: int) -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where the picture of one file goes: .png, .pdf or .svg; default: NAME_look.png here.",
 )
-@click.option("--display", is_flag=True, help="Show windows, where there is a screen.")
+@click.option("--display", is_flag=True, help="Show windows; without a screen, save.")
 @click.option(
     "--amplifier", "amplifiers", multiple=True, help="Only these of a raw file; may be repeated."
 )
@@ -66,12 +66,14 @@ def show(
     from ..looks import quick_look
     from ..outputs import whole_file
 
-    if save is not None and (display or len(files) > 1):
-        what = "--display" if display else f"{len(files)} files"
-        raise _core.ConfigError(f"--save: names one picture; leave it out with {what}")
+    if save is not None and len(files) > 1:
+        raise _core.ConfigError(f"--save: names one picture; leave it out with {len(files)} files")
     if save is not None and save.suffix not in _PICTURES:
         raise _core.ConfigError(f"--save: must end in {', '.join(_PICTURES)}; got {save.name!r}")
-    if display:
+    if display and not _has_screen():
+        click.echo("skipstream: there is no screen, or matplotlib has no toolkit for it", err=True)
+        display = False
+    if display and save is None:
         _show_windows(files, list(amplifiers) or "all")
         return
     for path in files:
@@ -81,22 +83,24 @@ def show(
         with whole_file(target) as temporary:
             figure.savefig(temporary, format=target.suffix[1:], dpi=110)
         click.echo(printable(str(target)))
+    if display:
+        _show_windows(files, list(amplifiers) or "all")
 
 
 _PICTURES = (".png", ".pdf", ".svg")
 
 
+def _has_screen() -> bool:
+    from matplotlib import pyplot as plt
+
+    return plt.get_backend().lower() not in ("agg", "pdf", "svg", "ps", "cairo", "template")
+
+
 def _show_windows(files: Sequence[Path], amplifiers: Any) -> None:
     from matplotlib import pyplot as plt
 
-    from .. import _core
     from ..looks import quick_look
 
-    if plt.get_backend().lower() in ("agg", "pdf", "svg", "ps", "cairo", "template"):
-        raise _core.ConfigError(
-            "--display: there is no screen, or matplotlib has no toolkit for it; leave it out to "
-            "save pictures"
-        )
     for path in files:
         quick_look(path, amplifiers=amplifiers, figure=plt.figure(printable(path.name)))
     plt.show()
