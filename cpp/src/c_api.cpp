@@ -527,7 +527,7 @@ skipstream_status during(skipstream_queue* queue, Action&& action) noexcept {
     std::string unused;
     guarded(unused, [&] { queue->error = queue->image->error; });
   }
-  return status == SKIPSTREAM_CONFIG_ERROR && !is_of_image ? SKIPSTREAM_USAGE_ERROR : status;
+  return status == SKIPSTREAM_CONFIG_ERROR ? SKIPSTREAM_USAGE_ERROR : status;
 }
 
 }  // namespace

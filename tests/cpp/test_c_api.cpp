@@ -496,11 +496,15 @@ void errors_say_the_line_and_what_would_be_right() {
   check::that(contains(skipstream_image_error(image), "cfg.toml:3: stage[0] compress_skips.begin"),
               skipstream_image_error(image));
   skipstream_image_destroy(image);
+  info.n_skips = 100;
   skipstream_options options{};
   options.struct_size = sizeof options;
   skipstream_options_init(&options);
   options.rows_after = "compress_skip";
   check::equal(skipstream_image_begin(config, &info, &options, &image), SKIPSTREAM_CONFIG_ERROR);
+  check::that(contains(skipstream_image_error(image),
+                       "rows_after: no stage \"compress_skip\"; did you mean \"compress_skips\"?"),
+              skipstream_image_error(image));
   skipstream_image_destroy(image);
   info.sample_type = 10;
   check::equal(skipstream_image_begin(config, &info, nullptr, &image), SKIPSTREAM_CONFIG_ERROR);
@@ -509,6 +513,9 @@ void errors_say_the_line_and_what_would_be_right() {
   info.struct_size += 8;
   check::equal(skipstream_image_begin(config, &info, nullptr, &image), SKIPSTREAM_USAGE_ERROR);
   check::that(contains(skipstream_image_error(image), "skipstream_image_info.struct_size"));
+  check::equal(skipstream_image_rows_pushed(image), 0);
+  check::that(std::isnan(skipstream_image_finding(image, "find_clusters", "noise")));
+  check::equal(skipstream_image_finish(image), SKIPSTREAM_USAGE_ERROR);
   skipstream_image_destroy(image);
   skipstream_config_destroy(config);
 }

@@ -418,6 +418,15 @@ void the_queue_of_c_does_the_same() {
   skipstream_queue_destroy(queue);  // without finish
   check::that(ends.back() == SKIPSTREAM_ABORTED, "destroy aborts");
   skipstream_image_destroy(image);
+  options.on_end = nullptr;
+  skipstream_image_begin(config, &info, &options, &image);
+  check::equal(skipstream_queue_begin(image, nullptr, nullptr), SKIPSTREAM_USAGE_ERROR);
+  check::equal(skipstream_queue_begin(image, nullptr, &queue), SKIPSTREAM_OK);
+  check::equal(skipstream_queue_push_lost(queue, 700), SKIPSTREAM_OK);
+  check::equal(skipstream_queue_finish(queue), SKIPSTREAM_OK);
+  check::equal(skipstream_image_rows_pushed(image), n_rows);
+  skipstream_queue_destroy(queue);
+  skipstream_image_destroy(image);
   check::equal(skipstream_queue_push(nullptr, nullptr, 0), SKIPSTREAM_USAGE_ERROR);
   check::equal(skipstream_queue_abort(nullptr), SKIPSTREAM_USAGE_ERROR);
   check::equal(skipstream_queue_begin(nullptr, nullptr, &queue), SKIPSTREAM_USAGE_ERROR);

@@ -140,7 +140,7 @@ class Parser {
 
   std::vector<std::string> parse_key() {
     std::vector<std::string> parts;
-    while (true) {
+    for (;;) {
       skip_blanks();
       if (peek() == '"' || peek() == '\'') {
         parts.push_back(parse_string());
@@ -265,7 +265,7 @@ class Parser {
     node.is_closed = true;
     Value::List list;
     ++at_;
-    while (true) {
+    for (;;) {
       skip_blank_lines();
       if (at_ == text_.size()) fail_on(line, "a list that begins here does not end: ] is missing");
       if (peek() == ']') break;
@@ -328,7 +328,7 @@ class Parser {
     constexpr std::string_view meanings = "\b\t\n\f\r\"\\";
     ++at_;
     const char letter = peek();
-    if (const auto i = letters.find(letter); i != std::string_view::npos && !at_line_end()) {
+    if (const auto i = letters.find(letter); i != std::string_view::npos) {
       string += meanings[i];
       ++at_;
       return;
@@ -408,7 +408,7 @@ class Parser {
       const std::size_t begin = i;
       while (i < magnitude.size()) {
         const bool between = magnitude[i] == '_' && i > begin && i + 1 < magnitude.size() &&
-                             is_of_base(magnitude[i - 1]) && is_of_base(magnitude[i + 1]);
+                             is_of_base(magnitude[i + 1]);
         if (!between && !is_of_base(magnitude[i])) break;
         if (!between) plain += magnitude[i];
         ++i;
@@ -418,7 +418,7 @@ class Parser {
     bool good = digits();
     bool is_float = false;
     if (base == 10) {
-      good = good && (i == 1 || magnitude[0] != '0');
+      good = i == 1 || magnitude[0] != '0';
       if (i < magnitude.size() && magnitude[i] == '.') {
         plain += magnitude[i++];
         good = digits() && good;

@@ -18,7 +18,7 @@ namespace {
 
 std::vector<std::string_view> words_of(std::string_view text) {
   std::vector<std::string_view> words;
-  while (true) {
+  for (;;) {
     const std::size_t begin = text.find_first_not_of(' ');
     if (begin == std::string_view::npos) return words;
     const std::size_t end = std::min(text.find(' ', begin), text.size());

@@ -183,7 +183,7 @@ void RowQueue::work() {
 
 void RowQueue::serve() {
   std::unique_lock lock(mutex_);
-  while (true) {
+  for (;;) {
     came_.wait(lock, [this] {
       return end_ > taken_ || end_loss_ > first_loss_ || pending_loss_ > 0 || is_ending_;
     });
