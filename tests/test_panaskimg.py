@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -504,3 +505,25 @@ def test_the_columns_of_our_own_exist_and_every_process_has_its_line() -> None:
     assert {name.split()[0] for name in panaskimg.COLUMNS.values()} <= set(names)
     lines = PAGE.read_text().partition("## Processes")[2].partition("## Header")[0]
     assert all(process in lines for process in panaskimg.PROCESSES)
+
+
+def test_the_commands_of_the_page_run(
+    frame: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("panaSKImg_configuration.json").write_text(json.dumps(usual()))
+    for name in ("raw.fits", "raw2.fits"):
+        Path(name).write_bytes(frame.read_bytes())
+    text = PAGE.read_text().replace("\\\n", " ")
+    lines = re.findall(r"^skipstream (.*)$", text, re.M)
+    assert len(lines) == 5
+    for line in lines:
+        words = [
+            found
+            for word in line.split()
+            for found in (sorted(map(str, Path().glob(word))) if "*.fits" in word else [])
+            or [word.strip("'")]
+        ]
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 0, f"{line}\n{done.output}"
+    assert Path("out/raw2_clusters.root").exists() and Path("out2/raw_planes.fits").exists()

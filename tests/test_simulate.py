@@ -490,7 +490,7 @@ def test_the_demonstration_finds_what_it_simulated(
     assert float(expected) == pytest.approx(truth.pixel_noise, abs=1e-4)
     # 80 rows of 24 overscan columns: a MAD is uncertain by 2.7 %, the median takes out 4 %.
     assert float(noise) == pytest.approx(truth.pixel_noise, rel=0.15)
-    dark, error = re.findall(r"[\d.]+", lines["dark current (peak ratio)"])[:2]
+    dark, error = re.findall(r"[\d.]+", lines["dark current by peaks"])[:2]
     # Five times the uncertainty that is stated.
     assert float(dark) == pytest.approx(truth.dark_current, abs=5 * float(error))
     found, true = lines["points found"].split()

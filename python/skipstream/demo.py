@@ -163,7 +163,7 @@ def compare(
         Comparison(
             f"noise after {truth.n_skips} skips",
             f"{measured.noise:.4f}",
-            f"{truth.pixel_noise:.4f} = {truth.read_noise:g} / sqrt({truth.n_skips})",
+            f"{truth.pixel_noise:.4f} = {truth.read_noise:g}/sqrt({truth.n_skips})",
             "e-",
         ),
     ]
@@ -189,7 +189,7 @@ def compare(
         )
     lines.append(
         Comparison(
-            "dark current (peak ratio)",
+            "dark current by peaks",
             f"{measured.dark_current:.4f} +- {measured.dark_error:.4f}",
             f"{truth.dark_current:.4f}",
             "e-/pixel",
@@ -213,7 +213,7 @@ def compare(
                 "keV",
             )
         )
-        lines.append(Comparison("charge found / true, median", f"{np.median(ratio):.4f}", "1", ""))
+        lines.append(Comparison("median charge ratio", f"{np.median(ratio):.4f}", "1", ""))
     return lines
 
 
@@ -221,10 +221,12 @@ def _print_table(lines: list[Comparison]) -> None:
     heads = ("", "found", "truth", "unit")
     rows = [(line.quantity, line.found, line.true, line.unit) for line in lines]
     if sys.stdout.isatty():
+        from rich import box
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(*heads)
+        # Fits 80 columns.
+        table = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         for row in rows:
             table.add_row(*row)
         Console().print(table)
