@@ -9,6 +9,7 @@ author = "the skipstream developers"
 release = skipstream.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 highlight_language = "none"
+smartquotes = False  # options begin with two hyphens
 html_theme = "furo"
 html_title = f"skipstream {release}"
 html_show_copyright = False

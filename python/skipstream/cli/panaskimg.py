@@ -55,7 +55,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(("-o", "--output", "--ouptut"), str, here="-o of skipstream run; it is made"),
     Option(("--ncpus",), int, here="--jobs of skipstream run"),
     Option(("--skip",), str, here="files whose names hold one of these are left out", many=True),
-    Option(("--list-processes",), bool, here="lists them, with what becomes of each"),
+    Option(("--list-processes",), bool, here="lists their names"),
     Option(("-e", "--ext"), int, ("image.extensions",), many=True),
     Option(("--acm",), bool, ("image.ACM_multi_extension",)),
     Option(("--invert",), bool, ("image.correct_polarity",)),
