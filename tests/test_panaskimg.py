@@ -9,9 +9,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import strategies as st
 
 import skipstream as sk
 from skipstream import _core, panaskimg
@@ -527,3 +529,28 @@ def test_the_commands_of_the_page_run(
         done = CliRunner().invoke(main, words)
         assert done.exit_code == 0, f"{line}\n{done.output}"
     assert Path("out/raw2_clusters.root").exists() and Path("out2/raw_planes.fits").exists()
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+
+
+@hypothesis.settings(max_examples=300)
+@hypothesis.given(st.data())
+def test_whatever_a_configuration_says_it_is_translated_or_refused(data: st.DataObject) -> None:
+    sequence = data.draw(st.lists(st.sampled_from(panaskimg.PROCESSES), unique=True))
+    tables: dict[str, Any] = {"input": {}, "process": {"sequence": ";".join(sequence)}}
+    for name in ("image", "convention", *sequence):
+        keys = sorted(panaskimg._rules_of(name))
+        table = data.draw(st.dictionaries(st.sampled_from(keys), ANYTHING, max_size=4))
+        (tables["process"] if name in sequence else tables["input"])[name] = table
+    try:
+        result = sk.import_panaskimg(tables)
+    except sk.ConfigError as error:
+        assert "make no config" in str(error)
+    else:
+        given = sum(len(tables["process"].get(name, ())) for name in sequence)
+        assert len(result.told) >= given

@@ -444,7 +444,7 @@ _METHODS: Final = {
 }  # fmt: skip
 _WHOLE_IMAGE = 1_000_000  # rows of one pedestal: more than an image has
 _MAD = 1.4826  # of a standard deviation
-_SAMPLES = ("noise_vs_skips", "charge_loss", "noise_spectrum")
+_LARGEST = 2.0**53  # of whole numbers that a float can be
 
 
 def _shown(value: Any) -> str:
@@ -572,10 +572,11 @@ class _Translation:
         """A number, or None; anything else is wrong, and the default is taken."""
         value = self.value(section, key, write=write)
         good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if value is None or (good and math.isfinite(value)):
+        default = _rules_of(section)[key].default
+        if (value is None and default is None) or (good and abs(value) < _LARGEST):
             return value
         self._wrong(f"{section}.{key}", value, "must be a number")
-        return _rules_of(section)[key].default
+        return default
 
     def whole(self, section: str, key: str, *, write: bool = True) -> Any:
         """A whole number, or None; else as `number`."""
@@ -634,7 +635,11 @@ class _Translation:
     def _input(self) -> None:
         put = self.input
         extensions = self.value("image", "extensions")
-        put["amplifiers"] = extensions if isinstance(extensions, list) else [extensions]
+        extensions = extensions if isinstance(extensions, list) else [extensions]
+        if not extensions or not all(type(e) is int and 0 <= e < _LARGEST for e in extensions):
+            self._wrong("image.extensions", extensions, "must be the numbers of HDUs")
+            extensions = [0]
+        put["amplifiers"] = extensions
         if not self.flag("image", "skip_image", write=False):
             put["n_skips"] = 1
         if self.value("image", "axis_to_compress", write=False) == 1:
@@ -718,7 +723,7 @@ class _Translation:
         section = "PedestalSubtractionProcess"
         stage: dict[str, Any] = {"kind": "subtract_pedestal"}
         method = self.value(section, "method")
-        if method not in _METHODS:
+        if not isinstance(method, str) or method not in _METHODS:
             self._wrong(f"{section}.method", method,
                         f"no method {unknown_name(str(method), list(_METHODS))}")  # fmt: skip
             method = "gauss_fit"
@@ -731,7 +736,7 @@ class _Translation:
             stage["method"] = "lowest_peak"
         in_overscan = self.flag(section, "in_overscan")
         stage["region"] = "auto" if in_overscan else "active"
-        axis = self.value(section, "axis")
+        axis = str(self.value(section, "axis"))
         stage["axis"] = {"col": "column", "both": "both"}.get(axis, "row")
         rows = self.whole(section, "rebin_rows", write=False)
         if axis not in ("row", "col", "both"):
@@ -909,6 +914,7 @@ class _Translation:
         section = "FitCalibrationConstant"
         gain = self.value(section, "calibration")
         alike = _alike(gain)
+        alike = alike if isinstance(alike, (int, float)) and 0 < alike < _LARGEST else None
         if gain is not None and not isinstance(alike, (int, float)):
             self.tell(section, "calibration", "meaningless", "the fit needs no first value")
         self._measure("fit_calibration", section, n_peaks=self.whole(section, "n_peaks"),
@@ -948,7 +954,7 @@ class _Translation:
 
     def _measure_axis(self) -> None:
         section = "MeanPixelChargePerAxis"
-        axis = {"col": "column"}.get(self.value(section, "axis"), "row")
+        axis = {"col": "column"}.get(str(self.value(section, "axis")), "row")
         cut = float(self.number(section, "charge_cut"))
         self._measure("charge_per_axis", axis=axis, max_charge=cut)
 
@@ -1022,9 +1028,9 @@ def _alike(value: Any) -> Any:
     """One number where all amplifiers have the same."""
     if isinstance(value, Mapping):
         numbers = list(value.values())
-        if all(n == numbers[0] for n in numbers):
+        if numbers and all(n == numbers[0] for n in numbers):
             return numbers[0]
-        return {str(k): float(v) for k, v in value.items()}
+        return {str(k): v for k, v in value.items()}
     return value
 
 
