@@ -85,6 +85,7 @@ def quick_look(
                 draw(ax)
             for ax in axes[len(drawings) :]:
                 ax.set_axis_off()
+        figure.draw_without_rendering()  # the layout knows strips of residuals the second time
     return figure
 
 
@@ -120,6 +121,7 @@ def save_plots(folder: Path, stem: str, amplifier: str, measures: Mapping[str, A
                 result.plot(figure.subplots())
             except ValueError:
                 continue  # neither histogram nor points
+            figure.draw_without_rendering()  # the layout knows strips of residuals the second time
             for ending in ("png", "pdf"):
                 target = folder / f"{stem}_{_plain(amplifier)}_{_plain(name)}.{ending}"
                 with whole_file(target) as temporary:
@@ -262,13 +264,18 @@ def _pixels(
                    title=title)  # fmt: skip
 
     def profiles(ax: Axes) -> None:
-        for axis, name, colour in ((1, "rows", BLUE), (0, "columns", VERMILLION)):
+        ends = []
+        for axis, name, colour in ((0, "columns", VERMILLION), (1, "rows", BLUE)):
             there = np.asarray(np.isfinite(good).any(axis=axis))
             medians = np.full(len(there), np.nan)
             lines = good[there] if axis == 1 else good[:, there]
             if lines.size:
                 medians[there] = np.nanmedian(lines, axis=axis)
+                ends += np.nanpercentile(medians, [1, 99]).tolist()
             ax.plot(medians, lw=0.8, color=colour, label=f"medians of {name}")
+        if ends and max(ends) > min(ends):  # a few bad lines leave the picture
+            room = max(ends) - min(ends)
+            ax.set_ylim(min(ends) - 0.5 * room, max(ends) + 0.8 * room)
         ax.set(xlabel="row or column", title="profiles")
         ax.legend()
 

@@ -1064,7 +1064,11 @@ def plot_cluster_charge(charge: ArrayLike, ax: Axes | None = None) -> Axes:
         low, high = math.log10(positive.min()), math.log10(positive.max())
         edges = np.logspace(low - 0.1, high + 0.1, 40)
         ax.stairs(np.histogram(positive, edges)[0], edges, fill=True, color=SKY, ec=BLUE, lw=0.6)
-    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(positive) > 200:  # single ones are seen beside many
+        ax.set_yscale("log")
+        ax.set_ylim(0.5, None)
+    else:
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(
         xscale="log",
         xlabel=f"cluster charge ({_UNIT_TEXT['electron']})",

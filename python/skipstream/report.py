@@ -367,7 +367,8 @@ def _as_data(figure: Figure, *, is_pixels: bool) -> str:
     content = io.BytesIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "skipstream"}):
         metadata = None if is_pixels else {"Date": None, "Creator": None}
-        figure.draw_without_rendering()  # the layout knows the strips of residuals the second time
+        if any(ax.child_axes for ax in figure.axes):
+            figure.draw_without_rendering()  # the layout knows such strips the second time
         figure.savefig(content, format=kind, dpi=110, metadata=metadata)
     if is_pixels:
         content = _with_few_colours(content)
