@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import skipstream as sk
 from skipstream.cli import main
@@ -212,6 +215,69 @@ def test_commands_are_understood(page: Path, line: str) -> None:
     command = main.get_command(click.Context(main), name)
     assert command is not None, f"{page.name}: no command {name}"
     command.make_context(name, words)
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a user who follows the README: raw files, a config, a run, a reference."""
+    folder = tmp_path_factory.mktemp("user")
+    (config,) = blocks(ROOT / "docs/tutorial.md", "toml")
+    (folder / "cfg.toml").write_text(config, encoding="utf-8")
+    (folder / "pana.json").write_text("{}", encoding="utf-8")
+    for name, seed in (("raw", 1), ("raw2", 2), ("Img_1", 3)):
+        simulate(folder / f"{name}.fits", n_rows=200, n_cols=300, n_skips=60, seed=seed)
+    (folder / "incoming").mkdir()
+    for output in ("out", "reference"):
+        results = sk.run(sk.load_config(folder / "cfg.toml"), [folder / "raw.fits"],
+                         output=folder / output)  # fmt: skip
+        assert [r.status for r in results] == ["done"]
+    return folder
+
+
+def words_of(line: str) -> list[str]:
+    """Words of a command, for smaller images, and for files that are there already."""
+    line = line.replace("--rows 512 --cols 1024 --skips 500", "--rows 200 --cols 300 --skips 60")
+    line = line.replace("-o cfg.toml", "-o imported.toml")
+    words = shlex.split(line)[1:]
+    if words[0] in ("run", "simulate"):
+        words.append("--overwrite")
+    if words[0] == "follow":
+        words += ["--patience", "1"]
+    found = [sorted(map(str, Path().glob(w))) if "*" in w else [w] for w in words]
+    return [word for names in found for word in names]
+
+
+def stop_when_ready(words: list[str]) -> int:
+    """Start what waits for files or rows, interrupt it, and say how it ended."""
+    command = [sys.executable, "-m", "skipstream", *words]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not catches(process.pid, signal.SIGTERM):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        return process.wait(60)
+
+
+def catches(process: int, number: int) -> bool:
+    """Whether a process has a handler of a signal: it is ready to be stopped."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
+
+
+TO_RUN = [line for page, line in commands() if page.name in ("README.md", "report.md")]
+
+
+@pytest.mark.parametrize("line", list(dict.fromkeys(TO_RUN)))
+def test_commands_run(line: str, sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(sandbox)
+    words = words_of(line)
+    if words[0] == "serve":
+        pytest.importorskip("zmq")
+    if words[0] in ("watch", "serve"):
+        assert stop_when_ready(words) == 0
+        return
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
 
 
 # --- the tutorial -------------------------------------------------------------------------------

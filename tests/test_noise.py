@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("iminuit")
 
+from figures import x_label
+
 import skipstream as sk
 
 N_IMAGES = 200 if os.environ.get("SKIPSTREAM_NIGHTLY") else 12
@@ -192,4 +194,4 @@ def test_results_draw_themselves() -> None:
     mpl.use("Agg")
     first, second = pair(6, 0.5)
     assert sk.fit_gaussian(first).plot().get_title() == "gaussian"
-    assert sk.correlated_noise(first, second).plot().get_xlabel() == "first amplifier (adu)"
+    assert x_label(sk.correlated_noise(first, second).plot()) == "first amplifier (ADU)"

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 pytest.importorskip("iminuit")
 
+from figures import x_label
+
 import skipstream as sk
 from skipstream.fitting import linear_fit, median_and_sigma, medians_and_sigmas
 
@@ -114,7 +116,7 @@ def test_rows_that_stand_out_are_listed_and_drawn() -> None:
     assert "row 80: 4." in repr(profile)
     assert profile.line.p_value > 1e-3
     ax = profile.plot()
-    assert ax.get_xlabel() == "row"
+    assert x_label(ax) == "row"
     assert [text.get_text() for text in ax.texts] == ["81", "80", "30"]
     assert sk.charge_per_axis(charge_image(1), max_charge=100).outliers == []
 
@@ -226,7 +228,7 @@ def test_a_transient_is_corrected_and_drawn() -> None:
     # The fit is as good as its errors, which at column 0 are the amplitude's.
     np.testing.assert_allclose(corrected, truth, rtol=0, atol=5 * result.errors["amplitude"])
     assert "no transient stands out" in sk.fit_column_transient(corrected).reason
-    assert result.plot().get_xlabel() == "column"
+    assert x_label(result.plot()) == "column"
 
 
 def test_no_transient_is_found_where_there_is_none() -> None:
@@ -292,7 +294,7 @@ def test_the_radius_is_where_the_halo_falls_below_the_error_of_the_background() 
     # N radii tell their width to 1 / sqrt(2 N), and so do the errors; their mean is steadier.
     assert abs(np.std(radii) / np.mean(errors) - 1) < 5 / np.sqrt(2 * N_IMAGES) + 0.1
     assert result.p_value > 1e-3
-    assert "distance" in result.plot().get_xlabel()
+    assert "distance" in x_label(result.plot())
 
 
 def test_rings_hold_what_is_counted_one_by_one() -> None:

@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("scipy")
 
+from figures import x_label
+
 import skipstream as sk
 
 
@@ -44,7 +46,7 @@ def test_none_is_none_and_draws() -> None:
     result = sk.measure_cti(image_with(0.0, 1), low=300, high=3000)
     assert abs(result["cti"]) < 4 * result.errors["cti"]
     assert result.errors["cti"] < 1e-5
-    assert "transfers along the row" in result.plot().get_xlabel()
+    assert "transfers along the row" in x_label(result.plot())
 
 
 def test_edges() -> None:

@@ -66,8 +66,10 @@ class PipelineOutput:
     mask: NDArray[np.uint32]
     first_row: int
     clusters: Table
-    alarms: tuple[Alarm, ...]
-    row_statistics: NDArray[np.void] = field(repr=False)
+    alarms: tuple[Alarm, ...] = ()
+    row_statistics: NDArray[np.void] = field(
+        default_factory=lambda: np.empty(0, np.void), repr=False
+    )
 
 
 def numpy_reducers(names: Sequence[str]) -> dict[str, Callable[[NDArray[np.float64]], Any]]:
