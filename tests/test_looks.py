@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import fitsio
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -62,6 +63,13 @@ def test_planes_tables_and_results_are_drawn(folder: Path) -> None:
     results = titles(sk.quick_look(folder / "raw_measures.json"))
     assert "EXT1: noise_vs_skips" in results
     assert "EXT1: charge_loss" in results
+
+
+def test_compressed_raw_samples_are_drawn(tmp_path: Path) -> None:
+    samples = np.random.default_rng(1).normal(1000, 10, (30, 40 * 10)).astype("i2")
+    with fitsio.FITS(str(tmp_path / "raw.fits"), "rw") as file:
+        file.write(samples, compress="RICE", header={"NDCMS": 10})
+    assert any("mean of 10 samples" in t for t in titles(sk.quick_look(tmp_path / "raw.fits")))
 
 
 def test_an_array_is_drawn(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 import skipstream as sk
 from skipstream.cli import main
+from skipstream.report import _reduced
 from skipstream.simulate import simulate
 
 CONFIG: dict[str, Any] = {
@@ -293,3 +294,14 @@ def test_results_are_plain_json(out: Path) -> None:
     text = (out / "Img_2_measures.json").read_text()
     content = json.loads(text, parse_constant=refuse)
     assert {line["measure"] for line in content["results"]} >= {"quality", "fit_dark_current"}
+
+
+def test_pictures_of_large_planes_keep_their_last_pixels() -> None:
+    plane = np.zeros((1303, 5))
+    plane[1302, 4] = 7
+    plane[0, 0] = np.nan
+    small = _reduced(plane, np.fmax)
+    assert small.shape == (435, 5)
+    assert small[-1, -1] == 7
+    assert small[0, 0] == 0
+    assert np.array_equal(_reduced(plane[:600], np.fmax), plane[:600], equal_nan=True)

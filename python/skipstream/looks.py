@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from .outputs import whole_file
+from .run_files import holds_planes, planes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,10 +59,8 @@ def quick_look(
         Nothing in it can be drawn, or no such amplifier is there.
     """
     from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    from .plot import STYLE
+    from .plot import STYLE, new_figure, settle_layout
 
     path = Path(path)
     lines = list(_lines_of(path, amplifiers))
@@ -70,9 +69,7 @@ def quick_look(
     left_out = len(lines) - _MOST_LINES
     lines = lines[:_MOST_LINES]
     with rc_context(STYLE):  # type: ignore[arg-type,unused-ignore]
-        if figure is None:
-            figure = Figure()
-            FigureCanvasAgg(figure)
+        figure = figure or new_figure(_WIDTH, _HEIGHT)
         n_across = max(map(len, lines))
         ratios = [1.5, 1, 1] if n_across == 3 else [1] * n_across
         figure.set_size_inches(_WIDTH, (_HEIGHT + 0.4 * (n_across < 3)) * len(lines) + 0.4)
@@ -85,7 +82,7 @@ def quick_look(
                 draw(ax)
             for ax in axes[len(drawings) :]:
                 ax.set_axis_off()
-        figure.draw_without_rendering()  # the layout knows strips of residuals the second time
+        settle_layout(figure)
     return figure
 
 
@@ -106,22 +103,19 @@ def save_plots(folder: Path, stem: str, amplifier: str, measures: Mapping[str, A
         What was written; a result that has nothing to draw is left out.
     """
     from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    from .plot import STYLE
+    from .plot import STYLE, new_figure, settle_layout
 
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, result in measures.items():
         with rc_context(STYLE):  # type: ignore[arg-type,unused-ignore]
-            figure = Figure(figsize=(6.4, 5.0), layout="constrained")
-            FigureCanvasAgg(figure)
+            figure = new_figure(6.4, 5.0)
             try:
                 result.plot(figure.subplots())
             except ValueError:
                 continue  # neither histogram nor points
-            figure.draw_without_rendering()  # the layout knows strips of residuals the second time
+            settle_layout(figure)
             for ending in ("png", "pdf"):
                 target = folder / f"{stem}_{_plain(amplifier)}_{_plain(name)}.{ending}"
                 with whole_file(target) as temporary:
@@ -158,19 +152,13 @@ def _lines_of(path: Path, amplifiers: Any) -> Iterator[list[Drawing]]:
     if path.suffix in (".csv", ".ecsv", ".parquet", ".root"):
         yield from _clusters(path)
         return
-    from .run_files import planes_of
-
-    found = False
-    if path.suffix == ".fits":
+    if path.suffix == ".fits" and holds_planes(path):
         for plane in planes_of(path):
-            found = True
             kept = np.where(plane.mask == 0, plane.values, np.nan)
-            unit = str(plane.header.get("BUNIT", ""))
-            yield _pixels(plane.values, plane.amplifier, unit, kept)
-        if not found and _is_table(path):
-            yield from _clusters(path)
-            return
-    if not found:
+            yield _pixels(plane.values, plane.amplifier, str(plane.header.get("BUNIT", "")), kept)
+    elif path.suffix == ".fits" and _is_table(path):
+        yield from _clusters(path)
+    else:
         yield from _raw(path, amplifiers)
 
 
@@ -193,8 +181,9 @@ def _raw(path: Path, amplifiers: Any) -> Iterator[list[Drawing]]:
 
 
 def _is_table(path: Path) -> bool:
-    layout = _core.scan_fits(str(path), path.name)
-    return any(hdu.kind == "bintable" for hdu in layout)
+    hdus = _core.scan_fits(str(path), path.name)
+    # A compressed image is a table, too, for the standard.
+    return any(hdu.kind == "bintable" and not hdu.compression for hdu in hdus)
 
 
 def _clusters(path: Path) -> Iterator[list[Drawing]]:
@@ -248,7 +237,7 @@ def _pixels(
     plane: NDArray[np.float64], title: str, unit: str, kept: NDArray[Any] | None = None
 ) -> list[Drawing]:
     """The pixels, their histogram, and the medians of rows and columns."""
-    from .plot import BLUE, VERMILLION, plot_image, plot_values
+    from .plot import BLUE, VERMILLION, plot_image, plot_values, unit_text
 
     good = plane if kept is None else np.asarray(kept, np.float64)
     finite = good[np.isfinite(good)]
@@ -257,9 +246,9 @@ def _pixels(
 
     def image(ax: Axes) -> None:
         width = max(3 * spread, 1e-6)
-        label = {"adu": "ADU", "electron": "e\N{SUPERSCRIPT MINUS}"}.get(unit, unit)
-        shown = f"{label} above the median, {middle:.6g}" if unit == "adu" else label
-        shift = middle if unit == "adu" else 0.0
+        shown, shift = unit, 0.0
+        if unit == "adu":
+            shown, shift = f"{unit_text(unit)} above the median, {middle:.6g}", middle
         plot_image(plane - shift, ax=ax, unit=shown, stretch="asinh", linear_width=width,
                    title=title)  # fmt: skip
 

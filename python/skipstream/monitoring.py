@@ -28,7 +28,7 @@ from .run_differences import (
     residual_test,
     share_test,
 )
-from .run_files import Plane, plane_file, planes_of, read_run
+from .run_files import Plane, holds_planes, plane_file, planes_of, read_run
 from .table_files import read_rows
 from .tables import Table
 
@@ -494,7 +494,7 @@ def _take_measures(run: _Run, outputs: Sequence[Path]) -> None:
     for path in outputs:
         if path.suffix not in (".csv", ".ecsv", ".parquet", ".fits", ".root"):
             continue
-        if path.suffix == ".fits" and next(planes_of(path), None) is not None:
+        if path.suffix == ".fits" and holds_planes(path):
             continue
         try:
             rows = read_rows(path)

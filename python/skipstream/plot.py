@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "match_clusters",
+    "new_figure",
     "plot_charge_distribution",
     "plot_cluster_charge",
     "plot_cluster_gallery",
@@ -51,6 +52,7 @@ __all__ = [
     "plot_spectrum",
     "plot_summary",
     "plot_values",
+    "settle_layout",
 ]
 
 # Colours that stay apart in any kind of colour vision (Okabe and Ito), and in print.
@@ -106,6 +108,22 @@ def unit_text(unit: str) -> str:
 def _labelled(text: str) -> str:
     """A label whose units, in brackets, are as they are printed."""
     return re.sub(r"\(([^()]*)\)", lambda found: f"({unit_text(found[1])})", text)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of so many inches that belongs to no window."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def settle_layout(figure: Figure) -> None:
+    """Make room for strips of residuals, which the layout knows the second time."""
+    if any(ax.child_axes for ax in figure.axes):
+        figure.draw_without_rendering()
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -799,7 +817,7 @@ def plot_cuts(flow: CutFlow, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
     """
     ax = _axes(ax)
-    names = ["all", *(line.strip().rsplit(maxsplit=1)[0] for line in repr(flow).splitlines()[1:])]
+    names = ["all", *flow.conditions]
     left = [flow.n_rows, *flow.n_left]
     places = np.arange(len(left))[::-1]
     ax.barh(places, left, color=SKY, edgecolor=BLUE, lw=0.7)
@@ -994,12 +1012,9 @@ def plot_summary(
         It belongs to no window; save it with ``figure.savefig``.
     """
     import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):  # type: ignore[arg-type,unused-ignore]
-        figure = Figure(figsize=(12.0, 8.0), layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = new_figure(12.0, 8.0)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=12)
         pages: Any = figure.subfigures(2, 2)

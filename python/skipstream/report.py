@@ -26,7 +26,16 @@ from .ledger import Ledger
 from .monitoring import DQM_FILE
 from .outputs import whole_file
 from .patterns import Patterns
-from .plot import unit_text
+from .plot import (
+    COLOURS,
+    STYLE,
+    new_figure,
+    plot_charge_distribution,
+    plot_cluster_gallery,
+    plot_image,
+    settle_layout,
+    unit_text,
+)
 from .profiles import ChargeProfile
 from .quality_table import QualityRow, out_of_range
 from .results import read_results
@@ -49,7 +58,6 @@ _N_GALLERY = 12
 # Numbers whose course over the images is drawn, where they are there.
 _TRENDS = ("noise", "gain", "pedestal", "dark_current", "sigma_1", "sigma_last", "coefficient",
            "n_clusters", *NAMES)  # fmt: skip
-_SCRIPT_FREE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src "
 
 
 @dataclass
@@ -124,7 +132,6 @@ def write_report(folder: str | Path, path: str | Path | None = None, *, n_images
     comparison = _comparison(folder, problems)
     numbers = {path: i for i, path in enumerate(dict.fromkeys(i.file.path for i in images), 1)}
     page = environment.get_template("report.html").render(
-        policy=_SCRIPT_FREE + "'unsafe-inline'",
         version=_core.__version__,
         folder=str(folder.absolute()),
         summary=_summary(folder, files, images, comparison, problems),
@@ -350,15 +357,6 @@ def _columns(images: Sequence[_Image]) -> list[tuple[str, str]]:
     return [(name, units[name]) for name in order]
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _as_data(figure: Figure, *, is_pixels: bool) -> str:
     """A figure as the address of an image that holds itself."""
     from matplotlib import rc_context
@@ -367,8 +365,7 @@ def _as_data(figure: Figure, *, is_pixels: bool) -> str:
     content = io.BytesIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "skipstream"}):
         metadata = None if is_pixels else {"Date": None, "Creator": None}
-        if any(ax.child_axes for ax in figure.axes):
-            figure.draw_without_rendering()  # the layout knows such strips the second time
+        settle_layout(figure)
         figure.savefig(content, format=kind, dpi=110, metadata=metadata)
     if is_pixels:
         content = _with_few_colours(content)
@@ -402,10 +399,8 @@ def _drawn(
 ) -> _Picture:
     from matplotlib import rc_context
 
-    from .plot import STYLE
-
     with rc_context(STYLE):  # type: ignore[arg-type,unused-ignore]
-        figure = _figure(*size)
+        figure = new_figure(*size)
         draw(figure.subplots())
         return _Picture(_as_data(figure, is_pixels=is_pixels), text, is_wide=size[0] > 6)
 
@@ -416,8 +411,6 @@ _MARKERS = "osD^vPX*"
 def _trends(images: Sequence[_Image], numbers: Mapping[str, int]) -> list[_Picture]:
     """The course of each number over the images, one line for each amplifier."""
     from matplotlib.ticker import MaxNLocator
-
-    from .plot import COLOURS
 
     if len(numbers) < 2:
         return []
@@ -458,8 +451,6 @@ def _cluster_spectrum(
     positive = np.concatenate([[], *(c[c > 0] for c in charges.values())])
     if not len(positive):
         return None
-    from .plot import COLOURS
-
     low, high = math.log10(positive.min()), math.log10(positive.max())
     edges = np.logspace(low - 0.05, high + 0.05, 60)
     units = {i.numbers["noise"].unit for i in images if "noise" in i.numbers}
@@ -480,12 +471,14 @@ def _cluster_spectrum(
     return _drawn("charge of all clusters of the run", draw, size=(7.0, 3.0))
 
 
-def _reduced(plane: NDArray[Any], of: Callable[..., Any]) -> NDArray[Any]:
-    """A plane of at most `_MOST_SIDE` rows and columns: the largest of the pixels of a block."""
-    rows, cols = (max(1, -(-n // _MOST_SIDE)) for n in plane.shape)
-    n_rows, n_cols = plane.shape[0] // rows * rows, plane.shape[1] // cols * cols
-    blocks = plane[:n_rows, :n_cols].reshape(n_rows // rows, rows, n_cols // cols, cols)
-    return np.asarray(of(blocks, axis=(1, 3)))
+def _reduced(plane: NDArray[Any], of: np.ufunc) -> NDArray[Any]:
+    """A plane of at most `_MOST_SIDE` rows and columns: each is a block of pixels, joined by `of`.
+
+    Blocks at the ends may be smaller.
+    """
+    for axis, n in enumerate(plane.shape):
+        plane = of.reduceat(plane, np.arange(0, n, -(-n // _MOST_SIDE)), axis=axis)
+    return plane
 
 
 def _details(image: _Image) -> dict[str, Any]:
@@ -523,13 +516,11 @@ def _details(image: _Image) -> dict[str, Any]:
 
 
 def _plane_pictures(plane: Plane) -> Iterator[_Picture]:
-    from .plot import COLOURS, plot_charge_distribution, plot_image
-
     unit = str(plane.header.get("BUNIT", ""))
     kept = _kept(plane)
     spread = np.nanmedian(np.abs(kept - np.nanmedian(kept))) if np.isfinite(kept).any() else 1.0
     with np.errstate(all="ignore"):
-        shown = _reduced(plane.values, np.fmax.reduce)
+        shown = _reduced(plane.values, np.fmax)
     extent = (-0.5, plane.values.shape[1] - 0.5, -0.5, plane.values.shape[0] - 0.5)
 
     def draw(ax: Axes) -> None:
@@ -549,7 +540,7 @@ def _plane_pictures(plane: Plane) -> Iterator[_Picture]:
             for number, (bit, _) in reversed([*enumerate(there, 1)]):
                 first[plane.mask & bit != 0] = number
             colours = [COLOURS[i % len(COLOURS)] for i in range(len(there))]
-            ax.imshow(_reduced(first, np.max), origin="lower", vmin=0, vmax=len(there),
+            ax.imshow(_reduced(first, np.maximum), origin="lower", vmin=0, vmax=len(there),
                       cmap=ListedColormap(["white", *colours]), extent=extent, aspect="auto",
                       interpolation="nearest")  # fmt: skip
             ax.legend(handles=[Patch(color=c, label=name) for c, (_, name) in
@@ -598,18 +589,14 @@ def _gallery(image: _Image, plane: Plane) -> list[_Picture]:
     rows.sort(key=lambda row: -float(row["charge"]))
     if not rows:
         return []
-    from .plot import plot_cluster_gallery
-
     boxes = [
         (int(row["y_min"]), int(row["y_max"]), int(row["x_min"]), int(row["x_max"])) for row in rows
     ]
     charges = [float(row["charge"]) for row in rows]
     from matplotlib import rc_context
 
-    from .plot import STYLE
-
     with rc_context(STYLE):  # type: ignore[arg-type,unused-ignore]
-        figure = _figure(9.0, 3.4)
+        figure = new_figure(9.0, 3.4)
         unit = unit_text(str(plane.header.get("BUNIT", "")))
         plot_cluster_gallery(
             figure, plane.values, boxes[:_N_GALLERY], charges[:_N_GALLERY], unit=unit

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import _core
 from .ledger import JOURNAL, Ledger
 
-__all__ = ["Plane", "RunFile", "is_region", "plane_file", "planes_of", "read_run"]
+__all__ = ["Plane", "RunFile", "holds_planes", "plane_file", "planes_of", "read_run"]
 
 Floats = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ class RunFile:
     active: dict[str, list[int]] = field(default_factory=dict)
 
 
-def is_region(region: Any) -> bool:
+def _is_region(region: Any) -> bool:
     """Whether it says which pixels are active."""
     return (
         isinstance(region, list)
@@ -83,7 +83,7 @@ def read_run(folder: Path) -> dict[str, RunFile]:
             continue
         file = files.setdefault(entry["path"], RunFile(entry["path"]))
         if entry["event"] == "image":
-            if is_region(entry.get("active")):
+            if _is_region(entry.get("active")):
                 file.active[str(entry.get("amplifier"))] = entry["active"]
         elif entry["event"] == "file" and entry["status"] != "skipped":
             file.status, file.message = entry["status"], str(entry.get("message", ""))
@@ -139,8 +139,20 @@ def planes_of(path: Path) -> Iterator[Plane]:
 
 
 def plane_file(outputs: Sequence[Path]) -> Path | None:
-    """The last output that holds planes: those nearest to charge."""
+    """The last output that holds planes: those nearest to charge.
+
+    Raises
+    ------
+    FitsError
+        An output is malformed.
+    """
     for path in reversed(outputs):
-        if path.suffix == ".fits" and next(planes_of(path), None) is not None:
+        if path.suffix == ".fits" and holds_planes(path):
             return path
     return None
+
+
+def holds_planes(path: Path) -> bool:
+    """Whether a FITS file is one of planes, by its headers alone."""
+    hdus = _core.scan_fits(str(path), path.name)  # refuses what is cut off or malformed
+    return len(hdus) > 1 and any(keyword == "AMPNAME" for keyword, *_ in hdus[1].cards)

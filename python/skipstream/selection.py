@@ -39,12 +39,20 @@ class CutFlow:
     cuts: Mapping[str, Bounds]
     n_left: tuple[int, ...]
 
-    def __repr__(self) -> str:
-        lines = [f"{self.n_rows} clusters"]
-        for (column, (low, high)), left in zip(self.cuts.items(), self.n_left, strict=True):
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Each cut in words, such as ``"3 <= charge <= 10000"``."""
+        texts = []
+        for column, (low, high) in self.cuts.items():
             least = "" if low is None else f"{low:g} <= "
             most = "" if high is None else f" <= {high:g}"
-            lines.append(f"  {least + column + most:<40} {left:>9}")
+            texts.append(least + column + most)
+        return tuple(texts)
+
+    def __repr__(self) -> str:
+        lines = [f"{self.n_rows} clusters"]
+        for condition, left in zip(self.conditions, self.n_left, strict=True):
+            lines.append(f"  {condition:<40} {left:>9}")
         return "\n".join(lines)
 
     def plot(self, ax: Axes | None = None) -> Axes:

@@ -9,12 +9,12 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <new>
 #include <string>
 #include <vector>
 
 #include "check.hpp"
 #include "fits_text.hpp"
+#include "replaced_new.hpp"
 #include "skipstream/base/error.hpp"
 #include "skipstream/io/fits_structure.hpp"
 #include "skipstream/io/plane_writer.hpp"
@@ -30,41 +30,12 @@ namespace {
 std::atomic<std::int64_t> left{-1};
 std::atomic<std::int64_t> n_failed{0};
 
+}  // namespace
+
 bool fails() {
   if (left.load(std::memory_order_relaxed) < 0 || left.fetch_sub(1) != 0) return false;
   ++n_failed;
   return true;
-}
-
-void* allocate(std::size_t n_bytes, std::size_t alignment) {
-  if (fails()) throw std::bad_alloc();
-  const std::size_t room = (n_bytes + alignment - 1) / alignment * alignment;
-  void* memory = std::aligned_alloc(alignment, room == 0 ? alignment : room);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-
-}  // namespace
-
-void* operator new(std::size_t n) { return allocate(n, alignof(std::max_align_t)); }
-void* operator new[](std::size_t n) { return allocate(n, alignof(std::max_align_t)); }
-void* operator new(std::size_t n, std::align_val_t a) {
-  return allocate(n, static_cast<std::size_t>(a));
-}
-void* operator new[](std::size_t n, std::align_val_t a) {
-  return allocate(n, static_cast<std::size_t>(a));
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t /*n*/) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t /*n*/) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t /*a*/) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::align_val_t /*a*/) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t /*n*/, std::align_val_t /*a*/) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory, std::size_t /*n*/, std::align_val_t /*a*/) noexcept {
-  std::free(memory);
 }
 
 // The arrays that grow ask the system itself; the linker sends them here.

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "replaced_new.hpp"
 #include "skipstream/skipstream.h"
 #include "skipstream/skipstream.hpp"
 
@@ -25,12 +26,12 @@ std::atomic<std::int64_t> n_allocations{0};
 /// Allocations until all fail; negative: none does.
 std::atomic<std::int64_t> left{-1};
 
+}  // namespace
+
 bool fails() {
   ++n_allocations;
   return left >= 0 && left-- == 0 && (left = 0, true);
 }
-
-}  // namespace
 
 // The linker sends here whoever asks the system itself.
 extern "C" {
@@ -48,38 +49,6 @@ void* __wrap_realloc(void* memory, std::size_t n_bytes) {
 void* __wrap_mmap(void* at, std::size_t n, int protection, int flags, int file, off_t offset) {
   return fails() ? MAP_FAILED : __real_mmap(at, n, protection, flags, file, offset);
 }
-}
-
-namespace {
-
-void* allocate(std::size_t n_bytes, std::size_t alignment) {
-  const std::size_t room = (n_bytes + alignment - 1) / alignment * alignment;
-  void* memory = fails() ? nullptr : std::aligned_alloc(alignment, room == 0 ? alignment : room);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-
-}  // namespace
-
-void* operator new(std::size_t n) { return allocate(n, alignof(std::max_align_t)); }
-void* operator new[](std::size_t n) { return allocate(n, alignof(std::max_align_t)); }
-void* operator new(std::size_t n, std::align_val_t a) {
-  return allocate(n, static_cast<std::size_t>(a));
-}
-void* operator new(std::size_t n, const std::nothrow_t& /*tag*/) noexcept {
-  try {
-    return allocate(n, alignof(std::max_align_t));
-  } catch (...) {
-    return nullptr;
-  }
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t /*n*/) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t /*n*/) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t /*a*/) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t /*n*/, std::align_val_t /*a*/) noexcept {
-  std::free(memory);
 }
 
 namespace {
