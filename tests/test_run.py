@@ -311,7 +311,17 @@ def test_importing_loads_numpy_and_the_core_only() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     loaded = set(done.stdout.split())
     assert {"numpy", "skipstream"} <= loaded
-    heavy = {"astropy", "fitsio", "matplotlib", "rich", "click", "scipy", "pyarrow", "tomllib"}
+    heavy = {
+        "astropy",
+        "fitsio",
+        "matplotlib",
+        "rich",
+        "click",
+        "scipy",
+        "pyarrow",
+        "tomllib",
+        "logging",
+    }
     assert not loaded & heavy
 
 

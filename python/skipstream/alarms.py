@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,8 +11,6 @@ from typing import Any
 from . import _core
 
 __all__ = ["Alarm", "alarms_markdown", "start_command", "tell", "wrong_alarms"]
-
-_log = logging.getLogger("skipstream")
 
 
 @dataclass(frozen=True)
@@ -62,9 +59,15 @@ def wrong_alarms(tables: Any) -> list[str]:
     return problems
 
 
+def _warn(text: str, *values: object) -> None:
+    import logging  # with what tells an alarm: not with the package
+
+    logging.getLogger("skipstream").warning(text, *values)
+
+
 def tell(alarm: Alarm, path: Path, amplifier: str, folder: Path | None) -> None:
     """Write an alarm to the log, and to the journal of a folder."""
-    _log.warning("alarm: %s %s: %s", path, amplifier, alarm)
+    _warn("alarm: %s %s: %s", path, amplifier, alarm)
     if folder is not None:
         from .ledger import Ledger
 
@@ -93,12 +96,12 @@ def start_command(command: Sequence[str], alarm: Alarm, path: Path, amplifier: s
             stderr=subprocess.DEVNULL,
         )
     except (OSError, ValueError) as error:
-        _log.warning("alarm: %s: cannot start %s: %s", alarm.name, command[0], error)
+        _warn("alarm: %s: cannot start %s: %s", alarm.name, command[0], error)
         return
 
     def wait() -> None:
         if code := process.wait():
-            _log.warning("alarm: %s: %s ended with %s", alarm.name, command[0], code)
+            _warn("alarm: %s: %s ended with %s", alarm.name, command[0], code)
 
     threading.Thread(target=wait, daemon=True).start()
 

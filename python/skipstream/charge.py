@@ -614,14 +614,6 @@ def _calibration_of(
     )  # fmt: skip
 
 
-def peaks_of(result: FitResult) -> Sequence[float]:
-    """Places of the peaks of 0, 1, 2, ... electrons within the data of a fit."""
-    if result.data is None or not math.isfinite(result["gain"]):
-        return []
-    last = (result.data.edges[-1] - result["offset"]) / result["gain"]
-    return [result["offset"] + k * result["gain"] for k in range(int(last) + 1)]
-
-
 def fit_gain(pixels: ArrayLike) -> tuple[FitResult, FitResult]:
     """Fit whose ``gain`` counts: of the single-electron peaks, or of the charge where they overlap.
 
