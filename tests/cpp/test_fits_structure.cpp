@@ -433,6 +433,25 @@ void images_in_tables_are_understood() {
   lacking = tiled;
   lacking.erase(lacking.begin() + 4);
   refused(empty_primary() + extension("BINTABLE", lacking), "raw.fits[1]: no keyword ZNAXIS2");
+  for (const char* keyword : {"ZTILE1", "ZTILE2", "THEAP", "ZBLANK", "ZDITHER0"}) {
+    const auto with = [&](const std::string& value) {
+      auto changed = tiled;
+      changed.push_back(card(keyword, value));
+      return empty_primary() + extension("BINTABLE", changed);
+    };
+    check::equal(scan(with("+7")).size(), std::size_t{2});
+    refused(with("7x"), std::string("raw.fits[1]: ") + keyword + " = 7x is not an integer");
+  }
+  for (const char* keyword : {"ZSCALE", "ZZERO"}) {
+    const auto with = [&](const std::string& value) {
+      auto changed = tiled;
+      changed.push_back(card(keyword, value));
+      return empty_primary() + extension("BINTABLE", changed);
+    };
+    check::equal(scan(with("+1.5D0")).size(), std::size_t{2});
+    refused(with("1.5x"), std::string("raw.fits[1]: ") + keyword + " = 1.5x is not a finite");
+    refused(with("nan"), std::string("raw.fits[1]: ") + keyword + " = nan is not a finite");
+  }
   // Only a binary table holds tiles.
   const auto other = scan(empty_primary() + extension("TABLE", tiled));
   check::that(other[1].compression.empty() && other[1].axes.empty());

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <limits>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -142,6 +143,13 @@ void a_reversed_image_is_read_from_its_end() {
     // Not reversed, the whole rows of all samples are one read.
     const SampleReader whole(source, plain(n_bytes), {.n_rows = 3, .n_cols = 12});
     check::equal(read_all(whole, 36, 1, n_bytes).back(), 35);
+    const SampleReader mirrored(source, plain(n_bytes),
+                                {.n_rows = 3, .n_cols = 12, .is_reversed = true});
+    std::vector<int> rows;
+    for (const int last : {11, 23, 35}) {
+      for (int back = 0; back < 12; ++back) rows.push_back(last - back);
+    }
+    check::that(read_all(mirrored, 36, 1, n_bytes) == rows, "whole rows, each from its end");
   }
 }
 
@@ -277,7 +285,7 @@ void tables_that_hold_no_tiles_are_refused() {
       {{{"TTYPE1", "GZIP_COMPRESSED_DATA"}}, "no column COMPRESSED_DATA"},
   };
   for (const auto& [changes, why] : wrong) refuses_tiles(changes, why);
-  for (const std::string value : {"0", "1048577", "x"}) {
+  for (const std::string value : {"0", "1048577", "x", "32x"}) {
     refuses_tiles({{"ZNAME1", "BLOCKSIZE"}, {"ZVAL1", value}}, "BLOCKSIZE", "RICE_1");
   }
   refuses_tiles({}, "tile", "RICE_ONE");
@@ -306,6 +314,112 @@ void shapes_that_the_tiles_do_not_have_are_refused() {
   for (const auto& shape : wrong) {
     check::throws<FitsError>([&] { read_tiles(tiles(), shape); }, "does not hold the image");
   }
+}
+
+/// 16-bit samples, so many with each read.
+std::vector<int> samples_of(const TileReader& reader, const std::vector<std::int64_t>& reads) {
+  std::vector<int> found;
+  const auto cursor = reader.cursor();
+  cursor->seek(0);
+  std::array<std::uint16_t, 64> samples{};
+  for (const std::int64_t n : reads) {
+    cursor->next(n, reinterpret_cast<std::byte*>(samples.data()));
+    found.insert(found.end(), samples.begin(), samples.begin() + n);
+  }
+  return found;
+}
+
+void a_reversed_row_is_read_in_any_parts() {
+  const Table table = tiles();
+  const MemorySource source("raw", table.bytes);
+  const TileReader reader(source, table.hdu, {.n_rows = 2, .n_cols = 12, .is_reversed = true}, {});
+  std::vector<int> expected;
+  for (int i = 0; i < 12; ++i) expected.push_back(11 - i);
+  for (int i = 0; i < 12; ++i) expected.push_back(23 - i);
+  check::that(samples_of(reader, {12, 12}) == expected);
+  check::that(samples_of(reader, {5, 1, 11, 7}) == expected);
+}
+
+void nothing_is_read_behind_the_last_row() {
+  const Table table = tiles();
+  const MemorySource source("raw", table.bytes);
+  const TileReader reader(source, table.hdu, all_tiles, {});
+  check::equal(samples_of(reader, {24}).back(), 23);
+  check::throws<FitsError>([&] { samples_of(reader, {24, 1}); }, "a tile is too short");
+  check::throws<FitsError>([&] { samples_of(reader, {25}); }, "a tile is too short");
+}
+
+void a_blank_of_the_header_goes_before_that_of_the_tiles() {
+  for (const bool has_blank : {false, true}) {
+    Table table = tiles({{"ZBLANK", "5"}});
+    if (has_blank) table.hdu.format.blank = 3;
+    const MemorySource source("raw", table.bytes);
+    const TileReader reader(source, table.hdu, all_tiles, {});
+    check::that(reader.format().blank == std::optional<std::int64_t>(has_blank ? 3 : 5));
+  }
+}
+
+/// Tiles whose 4 descriptors of a second column hold `n` 16-bit samples at the heap's begin.
+Table tiles_of_two_columns(int n, const std::string& codec = "NOCOMPRESS") {
+  Table made = tiles(
+      {{"NAXIS1", "16"}, {"TFIELDS", "2"}, {"TTYPE2", "UNCOMPRESSED_DATA"}, {"TFORM2", "1PI"}},
+      codec);
+  std::vector<std::byte> bytes;
+  for (std::size_t tile = 0; tile < 4; ++tile) {
+    const auto first = made.bytes.begin() + static_cast<std::ptrdiff_t>(8 * tile);
+    bytes.insert(bytes.end(), first, first + 8);
+    for (const int number : {n, 0}) {
+      for (int b = 3; b >= 0; --b) bytes.push_back(static_cast<std::byte>(number >> (8 * b)));
+    }
+  }
+  bytes.insert(bytes.end(), made.bytes.begin() + 32, made.bytes.end());
+  made.bytes = std::move(bytes);
+  made.hdu.data_bytes = made.hdu.bytes_there = std::ssize(made.bytes);
+  return made;
+}
+
+void rows_are_complete_as_far_as_their_tiles_are_there() {
+  // Two tiles of 12 bytes a row, behind a table of 32 or 64 bytes.
+  const auto complete = [](const Table& table, std::int64_t bytes_there) {
+    const MemorySource source("raw", table.bytes);
+    return TileReader(source, table.hdu, all_tiles, {}).complete_rows(bytes_there);
+  };
+  const Table one = tiles();
+  for (const auto& [bytes_there, rows] : {std::pair<std::int64_t, std::int64_t>{0, 0},
+                                          {7, 0},
+                                          {31, 0},
+                                          {32, 0},
+                                          {55, 0},
+                                          {56, 1},
+                                          {79, 1},
+                                          {80, 2},
+                                          {1000, 2}}) {
+    check::equal(complete(one, bytes_there), rows, std::to_string(bytes_there));
+  }
+  check::equal(complete(tiles_of_two_columns(0), 111), std::int64_t{1});
+  check::equal(complete(tiles_of_two_columns(0), 112), std::int64_t{2});
+  check::equal(complete(tiles_of_two_columns(24), 111), std::int64_t{0}, "the second column");
+  check::equal(complete(tiles_of_two_columns(24), 112), std::int64_t{2});
+}
+
+void memory_is_counted_for_tiles_that_are_decoded_whole() {
+  const auto bytes = [](const Table& table, std::int64_t n_rows) {
+    const MemorySource source("raw", table.bytes);
+    return TileReader(source, table.hdu, {.n_rows = n_rows, .n_cols = 12}, {}).cursor_bytes();
+  };
+  const Cards words{{"ZNAME1", "BYTEPIX"}, {"ZVAL1", "2"}};
+  const auto rice = [&](bool has_empty) {
+    Table table = tiles_of_two_columns(6, "RICE_1");
+    for (const auto& [keyword, value] : words) {
+      table.hdu.cards.push_back({keyword, value, "", false});
+    }
+    if (has_empty) table.bytes[16 * 3 + 3] = std::byte{0};  // the last tile is not compressed
+    return table;
+  };
+  const std::int64_t windows = bytes(rice(false), 2);
+  check::equal(bytes(rice(true), 2), windows + 24, "a row of 12 samples");
+  check::equal(bytes(rice(true), 1), windows, "the other row has none of them");
+  check::equal(bytes(rice(true), 0), windows, "no rows are asked for");
 }
 
 /// The value that a column of one value gives for scale, zero or blank, in a table of one tile.
@@ -364,9 +478,12 @@ void scales_come_from_columns_of_any_number() {
       },
       "must be numbers");
   // Scale and zero of the header, where there are no columns; the second code is blank.
-  const auto found = floats_of(quantised(
-      {{"TTYPE2", "OTHER"}, {"TFORM2", "1A"}, {"ZSCALE", "1.5D0"}, {"ZZERO", "x"}, {"ZBLANK", "2"}},
-      "3"));
+  const auto found = floats_of(quantised({{"TTYPE2", "OTHER"},
+                                          {"TFORM2", "1A"},
+                                          {"ZSCALE", "+1.5D0"},
+                                          {"ZZERO", "x"},
+                                          {"ZBLANK", "2"}},
+                                         "3"));
   check::equal(found[0], 1.5F);
   check::that(found[1] != found[1], "a blank code is no number");
   const auto blank = floats_of(quantised({{"TTYPE2", "ZBLANK"}, {"TFORM2", "1J"}, {"ZSCALE", "2"}},
@@ -440,9 +557,26 @@ void tiles_that_were_not_worth_it_are_stored_as_they_are() {
                     {{"ZNAME1", "BYTEPIX"}, {"ZVAL1", "4"}}));
       },
       "samples of another width");
+  Table coded = tiles({}, "GZIP_1");
+  coded.bytes[0] = std::byte{0x20};  // 2^29 + 12 bytes
+  coded.hdu.data_bytes = std::int64_t{1} << 30;
+  check::throws<FitsError>([&] { read_tiles(coded); }, "tile 1 is larger than 512 MiB");
   Table wide = stored("UNCOMPRESSED_DATA", two, heap, "RICE_1");
   wide.hdu.axes = {std::int64_t{1} << 28, 1};
   check::throws<FitsError>([&] { read(wide); }, "larger than 256 MiB");
+}
+
+void the_sum_of_a_plane_is_carried_around() {
+  const std::string path = "/tmp/skipstream_test_writer_" + std::to_string(getpid());
+  {
+    PlaneWriter writer(path);
+    const auto image = writer.add_image(2880, PixelFormat::int32, 1, 3);
+    const std::array<std::uint32_t, 3> words{0xffffffff, 0xffffffff, 1};
+    writer.write_rows(image, words.data(), 1);
+    // In ones' complement, 0xffffffff counts as nothing.
+    check::equal(writer.datasum(image), std::uint32_t{1});
+  }
+  std::filesystem::remove(path);
 }
 
 void images_that_no_file_holds_are_refused() {
@@ -490,9 +624,15 @@ int main() {
   planes_are_those_of_the_cube();
   tables_that_hold_no_tiles_are_refused();
   shapes_that_the_tiles_do_not_have_are_refused();
+  a_reversed_row_is_read_in_any_parts();
+  nothing_is_read_behind_the_last_row();
+  a_blank_of_the_header_goes_before_that_of_the_tiles();
+  rows_are_complete_as_far_as_their_tiles_are_there();
+  memory_is_counted_for_tiles_that_are_decoded_whole();
   scales_come_from_columns_of_any_number();
   floats_of_rice_need_a_scale();
   tiles_that_were_not_worth_it_are_stored_as_they_are();
+  the_sum_of_a_plane_is_carried_around();
   images_that_no_file_holds_are_refused();
   return check::failures();
 }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cmath>
 #include <limits>
 #include <optional>
 #include <string_view>
@@ -79,7 +78,7 @@ class Header {
     const bool digits = text.find_first_not_of("+-0123456789.E") == std::string::npos;
     const bool signs = text.starts_with("+-");
     if (card->is_string || text.empty() || signs || !digits || error != std::errc() ||
-        end != text.data() + text.size() || !std::isfinite(value)) {
+        end != text.data() + text.size()) {
       refuse(std::string(keyword) + " = " + shown(*card) + " is not a finite number");
     }
     return value;
@@ -226,6 +225,17 @@ void read_scaling(const Header& header, SampleFormat& format) {
   if (format.scale == 0.0) header.refuse("BSCALE is 0: every sample would be the same");
   // The standard forbids BLANK for floating samples; readers ignore it there, and so do we.
   if (format.kind == SampleKind::integer) format.blank = header.integer("BLANK");
+}
+
+/// The reader of the tiles takes what is no number for missing: it is refused here.
+void check_tile_keywords(const Header& header, std::size_t n_axes) {
+  for (std::size_t i = 1; i <= n_axes; ++i) {
+    static_cast<void>(header.integer("ZTILE" + std::to_string(i)));
+  }
+  for (const char* keyword : {"THEAP", "ZBLANK", "ZDITHER0"}) {
+    static_cast<void>(header.integer(keyword));
+  }
+  for (const char* keyword : {"ZSCALE", "ZZERO"}) static_cast<void>(header.real(keyword));
 }
 
 /// Whether what is left of a file, a block of it at most, says nothing.
@@ -390,6 +400,7 @@ std::vector<FitsHdu> scan_fits(const ByteSource& source, std::string* cut) {
       hdu.format = format_of_bitpix(header, "ZBITPIX");
       hdu.axes = read_axes(header, "Z");
       read_scaling(header, hdu.format);
+      check_tile_keywords(header, hdu.axes.size());
     } else if (hdu.kind == "primary" || hdu.kind == "image") {
       read_scaling(header, hdu.format);
     } else {

@@ -29,21 +29,20 @@ std::string_view text_of(const FitsHdu& hdu, std::string_view keyword) {
   return {};
 }
 
-std::optional<std::int64_t> integer_of(const FitsHdu& hdu, std::string_view keyword) {
-  const std::string_view text = text_of(hdu, keyword);
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return {};
+/// The number of a keyword, which `scan_fits` has looked at; what is none counts as missing.
+template <class Number>
+std::optional<Number> number_of(const FitsHdu& hdu, std::string_view keyword) {
+  std::string text(text_of(hdu, keyword));
+  std::replace(text.begin(), text.end(), 'D', 'E');
+  const char* begin = text.data() + (text.starts_with("+") ? 1 : 0);
+  Number value = 0;
+  const auto [end, error] = std::from_chars(begin, text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return {};
   return value;
 }
 
-std::optional<double> real_of(const FitsHdu& hdu, std::string_view keyword) {
-  std::string text(text_of(hdu, keyword));
-  std::replace(text.begin(), text.end(), 'D', 'E');
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return {};
-  return value;
+std::optional<std::int64_t> integer_of(const FitsHdu& hdu, std::string_view keyword) {
+  return number_of<std::int64_t>(hdu, keyword);
 }
 
 template <class T>
@@ -160,8 +159,8 @@ TileReader::TileReader(const ByteSource& source, const FitsHdu& hdu, const Sampl
     dither_seed_ = integer_of(hdu, "ZDITHER0").value_or(1);
     if (dither_seed_ < 1 || dither_seed_ > n_random) refuse("ZDITHER0 must be 1 to 10000");
     blank_ = integer_of(hdu, "ZBLANK");
-    scale_ = real_of(hdu, "ZSCALE");
-    zero_ = real_of(hdu, "ZZERO");
+    scale_ = number_of<double>(hdu, "ZSCALE");
+    zero_ = number_of<double>(hdu, "ZZERO");
   } else if (!is_floating) {
     format_.n_bytes = code_bytes_;
     format_.is_unsigned = code_bytes_ == 1;
@@ -439,8 +438,8 @@ class TileReader::Tile {
     const std::int64_t kept = window_size_ - kept_from;
     std::memmove(window_.data(), window_.data() + kept_from, static_cast<std::size_t>(kept));
     rice_.bit -= 8 * kept_from;
+    // More than nothing: what is kept is within the margin, and the last window is read to its end.
     const std::int64_t n = std::min(window_bytes - kept, end_ - next_);
-    if (n == 0) refuse_tile("is not RICE_1, or is cut off");
     reader_.source_.read(next_, {window_.data() + kept, static_cast<std::size_t>(n)});
     next_ += n;
     window_size_ = kept + n;
@@ -639,7 +638,7 @@ std::int64_t TileReader::complete_rows(std::int64_t bytes_there) const {
       for (const auto& [column, size] : columns) {
         if (!column) continue;
         const auto [n_bytes, offset] = heap_part(row, *column, size, tile);
-        is_there = is_there && offset + n_bytes - table_offset_ <= bytes_there;
+        is_there &= offset + n_bytes - table_offset_ <= bytes_there;
       }
     }
     if (!is_there) return std::min(tile / tiles_across_ * tile_rows_, frame_rows_);
@@ -649,7 +648,7 @@ std::int64_t TileReader::complete_rows(std::int64_t bytes_there) const {
 
 std::int64_t TileReader::piece_pixels() const {
   // Where the image begins within a band of tiles, its pieces do not begin with a band.
-  if (shape_.first_row % tile_rows_ != 0 && tile_rows_ > 1) {
+  if (shape_.first_row % tile_rows_ != 0) {
     return std::max<std::int64_t>(1, shape_.n_rows * shape_.n_cols);
   }
   return std::min(tile_rows_, std::max<std::int64_t>(1, shape_.n_rows)) * shape_.n_cols;
