@@ -200,6 +200,7 @@ std::vector<std::int64_t> draw(const std::string& shape, std::int64_t n, const S
     double x = middle;
     if (shape == "narrow") x = middle + 3 * z;
     if (shape == "noise") x = middle + 20 * z;
+    if (shape == "broad") x = middle + unit * z;
     if (shape == "wide") x = middle + 300 * unit * z;
     if (shape == "heavy tails") x = middle + 5 * cauchy(generator);
     if (shape == "two peaks") x = middle + (word % 2 == 0 ? -500 : 500) * unit + 2 * z;
@@ -219,9 +220,9 @@ std::vector<std::int64_t> draw(const std::string& shape, std::int64_t n, const S
   return stored;
 }
 
-const std::vector<std::string> shapes{"narrow",    "noise",      "wide",    "heavy tails",
-                                      "two peaks", "two values", "rising",  "one outlier",
-                                      "limits",    "any",        "constant"};
+const std::vector<std::string> shapes{"narrow",      "noise",     "broad",      "wide",
+                                      "heavy tails", "two peaks", "two values", "rising",
+                                      "one outlier", "limits",    "any",        "constant"};
 
 Int128 physical(std::int64_t stored, const SampleFormat& format) {
   const Int128 value = format.is_unsigned && format.n_bytes == 8
@@ -320,7 +321,8 @@ void integers_give_what_the_definitions_say() {
 void a_zero_of_any_size_is_added_exactly() {
   std::mt19937_64 generator(17);
   for (const int n_bytes : {1, 2, 4, 8}) {
-    for (const double zero : {1.0, 0x1p39, 0x1p40, 0x1p40 + 3, -0x1p41, 0x1p52, -0x1p62}) {
+    for (const double zero :
+         {1.0, 0x1p39, 0x1p40, 0x1p40 + 3, -0x1p41, 0x1p47 + 1, 0x1p52, -0x1p62}) {
       for (const double scale : {1.0, -1.0}) {
         SampleFormat format;
         format.n_bytes = n_bytes;
@@ -857,6 +859,42 @@ void missing_samples_are_as_if_they_were_not_there() {
   }
 }
 
+/// One pixel of samples within 2^`bits` of 3.
+void a_long_pixel_is_exact(int n_bytes, int bits, std::int64_t n_skips) {
+  std::mt19937_64 generator(20);
+  ImageInfo image;
+  image.n_cols = 1;
+  image.n_skips = n_skips;
+  image.format.n_bytes = n_bytes;
+  std::vector<std::byte> samples;
+  std::vector<Int128> values;
+  for (std::int64_t s = 0; s < n_skips; ++s) {
+    const auto stored = static_cast<std::int64_t>(generator()) >> (63 - bits);
+    encode(stored + 3, image.format, samples);
+    values.emplace_back(stored + 3);
+  }
+  CompressSkips::Config config;
+  config.statistics = {"mean", "var", "rms"};
+  const Result result = reduce(config, image, samples, 1);
+  for (std::size_t s = 0; s < config.statistics.size(); ++s) {
+    const std::string& name = config.statistics[s];
+    const double expected = whole_statistic(name, values, 0);
+    // The root of a rounded mean of squares is rounded twice.
+    const double tolerance = name == "rms" ? 2.3e-16 * expected : 0.0;
+    check::that(std::abs(result.planes[s][0] - expected) <= tolerance,
+                name + " of " + describe(image.format, "any", n_skips));
+  }
+}
+
+void long_pixels_are_exact() {
+  a_long_pixel_is_exact(2, 10, 1 << 20);
+  a_long_pixel_is_exact(4, 10, 1 << 22);
+  a_long_pixel_is_exact(4, 30, 20'000);
+  a_long_pixel_is_exact(8, 39, 20'000);
+  a_long_pixel_is_exact(8, 38, (1 << 22) + 1);
+  a_long_pixel_is_exact(8, 45, 10'000);
+}
+
 void infinities_stay() {
   const double inf = std::numeric_limits<double>::infinity();
   ImageInfo image;
@@ -885,6 +923,31 @@ void infinities_stay() {
       for (std::size_t p = 0; p < 4; ++p) check::that(std::isnan(result.planes[4][p]));
       check::equal(result.planes[5][0], inf);
       for (std::size_t p = 0; p < 4; ++p) check::equal(result.mask[p], 0U);
+    }
+  }
+}
+
+void a_median_between_infinities_is_their_mean() {
+  const double inf = std::numeric_limits<double>::infinity();
+  ImageInfo image;
+  image.n_cols = 4;
+  image.n_skips = 4;
+  image.format.kind = SampleKind::floating;
+  for (const int n_bytes : {4, 8}) {
+    image.format.n_bytes = n_bytes;
+    std::vector<std::byte> samples;
+    for (const double x :
+         {inf, 1.0, 2.0, inf, inf, inf, 1.0, inf, -inf, 1.0, -inf, 2.0, -inf, inf, -inf, inf}) {
+      encode(x, image.format, samples);
+    }
+    CompressSkips::Config config;
+    config.statistics = {"median"};
+    for (const std::int64_t per_call : {1, 4}) {
+      const Result result = reduce(config, image, samples, per_call);
+      check::equal(result.planes[0][0], inf, "a number and inf");
+      check::equal(result.planes[0][1], inf, "twice inf");
+      check::equal(result.planes[0][2], -inf, "-inf and a number");
+      check::that(std::isnan(result.planes[0][3]), "-inf and inf");
     }
   }
 }
@@ -972,19 +1035,65 @@ void saturation_compares_what_the_samples_stand_for() {
         check::equal(result.mask[2], scale < 0 ? mask_bit::saturated : 0U);
         check::equal(result.mask[3], 0U);
       }
+      config.saturation = 1e30;
+      for (const std::int64_t per_call : {1, 4}) {
+        const Result result = reduce(config, image, samples, per_call);
+        check::that(result.mask == std::vector<std::uint32_t>(4), "no sample can be so high");
+      }
+    }
+  }
+}
+
+void saturation_of_floats_compares_the_largest() {
+  for (const int n_bytes : {4, 8}) {
+    for (const double scale : {1.0, -1.0}) {
+      for (const std::int64_t n_skips : {1, 3}) {
+        ImageInfo image;
+        image.n_cols = 12 / n_skips;
+        image.n_skips = n_skips;
+        image.format.kind = SampleKind::floating;
+        image.format.n_bytes = n_bytes;
+        image.format.scale = scale;
+        std::vector<std::byte> samples;
+        for (const double x : {0.0, 1.0, 40.0, 0.0, 1.0, 39.0, -40.0, 0.0, 1.0, nan, nan, nan}) {
+          encode(x, image.format, samples);
+        }
+        CompressSkips::Config config;
+        config.saturation = 40;
+        const std::vector<std::uint32_t> expected =
+            n_skips == 3
+                ? std::vector<std::uint32_t>{scale > 0 ? mask_bit::saturated : 0, 0,
+                                             scale < 0 ? mask_bit::saturated : 0, mask_bit::no_data}
+                : std::vector<std::uint32_t>{0,
+                                             0,
+                                             scale > 0 ? mask_bit::saturated : 0,
+                                             0,
+                                             0,
+                                             0,
+                                             scale < 0 ? mask_bit::saturated : 0,
+                                             0,
+                                             0,
+                                             mask_bit::no_data,
+                                             mask_bit::no_data,
+                                             mask_bit::no_data};
+        for (const std::int64_t per_call : {1, 12}) {
+          check::that(reduce(config, image, samples, per_call).mask == expected,
+                      describe(image.format, "", n_skips));
+        }
+      }
     }
   }
 }
 
 void clipping_leaves_out_the_outliers() {
-  for (const int which : {0, 1, 2}) {
+  for (const auto& [which, n_good] : {std::pair{0, 100}, {1, 100}, {2, 100}, {0, 20'000}}) {
     ImageInfo image;
     image.n_cols = 1;
-    image.n_skips = 101;
+    image.n_skips = n_good + 1;
     image.format.kind = which < 2 ? SampleKind::integer : SampleKind::floating;
     image.format.n_bytes = which == 0 ? 2 : 4;
     std::vector<std::byte> samples;
-    for (int s = 0; s < 100; ++s) {
+    for (int s = 0; s < n_good; ++s) {
       if (which < 2) encode(std::int64_t{1000 + s % 10}, image.format, samples);
       if (which == 2) encode(1000.0 + s % 10, image.format, samples);
     }
@@ -1068,6 +1177,7 @@ void impossible_configs_are_refused_in_words() {
           "compress_skips.begin_skip: must be below n_skips = 500; got 700");
   refused([](C& c) { c.begin_skip = -501; }, "begin_skip");
   refused([](C& c) { c.end_skip = 501; }, "end_skip");
+  refused([](C& c) { c.end_skip = -501; }, "end_skip: must be at most n_skips = 500; got -501");
   refused([](C& c) { c.begin_skip = 5, c.end_skip = 5; }, "no skip");
 }
 
@@ -1085,6 +1195,8 @@ void planes_know_their_kind_and_unit() {
   check::that(plan.planes[3].kind == PlaneKind::other && plan.planes[3].unit == "adu");
   check::that(plan.planes[4].kind == PlaneKind::other && plan.planes[4].unit.empty());
   check::that(plan.planes[5].kind == PlaneKind::location && plan.planes[5].name == "quantile(0.5)");
+  image.unit = "";
+  check::that(CompressSkips(config).begin(image).planes[2].unit.empty(), "the square of no unit");
 }
 
 /// A number that changes with any bit of the results for all kinds of data.
@@ -1170,9 +1282,12 @@ int main(int argc, char** argv) {
   names_of_statistics_are_read_to_the_end();
   impossible_configs_are_refused_in_words();
   planes_know_their_kind_and_unit();
+  long_pixels_are_exact();
   infinities_stay();
+  a_median_between_infinities_is_their_mean();
   the_largest_doubles_do_not_overflow();
   saturation_compares_what_the_samples_stand_for();
+  saturation_of_floats_compares_the_largest();
   clipping_leaves_out_the_outliers();
   strangers_get_values_and_may_not_exist();
   a_scale_is_applied_last();

@@ -22,6 +22,7 @@
 #include "skipstream/kernels/decode.hpp"
 #include "skipstream/kernels/dispatch.hpp"
 #include "skipstream/kernels/encode.hpp"
+#include "skipstream/kernels/exact.hpp"
 #include "skipstream/kernels/groups.hpp"
 #include "skipstream/kernels/location.hpp"
 #include "skipstream/kernels/rice.hpp"
@@ -1312,6 +1313,33 @@ void the_level_is_the_one_asked_for(const std::string& program) {
   }
 }
 
+void a_quotient_of_any_integers_is_rounded_once() {
+  __extension__ typedef __float128 Quad;
+  std::mt19937_64 random(6);
+  for (const int numerator_bits : {3, 52, 53, 54, 63, 64, 100, 126}) {
+    for (const int denominator_bits : {1, 10, 53, 54, 61}) {
+      for (int k = 0; k < 200; ++k) {
+        const auto word = static_cast<std::int64_t>(random());
+        const auto low = static_cast<std::int64_t>(random());
+        const Int128 numerator = (Int128{word} * (Int128{1} << 64) + low) >> (127 - numerator_bits);
+        const auto denominator = std::max<std::int64_t>(
+            static_cast<std::int64_t>(random() >> (64 - denominator_bits)), 1);
+        // Rounded to 113 bits before, which in these cases makes no difference.
+        const Int128 whole = numerator / denominator;
+        const auto rest = static_cast<Quad>(numerator % denominator);
+        const auto expected =
+            static_cast<double>(static_cast<Quad>(whole) + rest / static_cast<Quad>(denominator));
+        check::equal(
+            divide(numerator, denominator), expected,
+            std::to_string(numerator_bits) + " bits by " + std::to_string(denominator_bits));
+      }
+    }
+  }
+  constexpr std::int64_t large = (std::int64_t{1} << 53) + 1;
+  check::equal(divide(large, large), 1.0);
+  check::equal(divide(1, large), 1.0 / 0x1p53 * (1 - 0x1p-53));
+}
+
 template <class Value, class Key>
 void finite_values_are_sorted() {
   using Limits = std::numeric_limits<Value>;
@@ -1379,6 +1407,7 @@ int main(int argc, char** argv) {
   samples_of_each_type_become_numbers();
   values_are_encoded_with_the_sum_of_their_words();
   quotients_are_rounded_once_or_refused();
+  a_quotient_of_any_integers_is_rounded_once();
   marks_and_runs_are_those_of_the_pixels();
   moments_fit_up_to_their_limits();
   passes_over_groups_are_their_definitions();

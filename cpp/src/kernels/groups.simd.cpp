@@ -835,7 +835,7 @@ void make_keys(Group<Key>& group) {
   fold_extremes<Key>(small, large, group);
 }
 
-/// numerators / denominator; false when one of them is beyond the integers that a double holds.
+/// numerators / denominator, which a double holds; false when it does not hold a numerator.
 inline bool divide(const i64* numerators, i64 denominator, double* quotients) {
   const double d = static_cast<double>(denominator);
   Longs beyond{};
@@ -847,7 +847,7 @@ inline bool divide(const i64* numerators, i64 denominator, double* quotients) {
     const Doubles low = to_doubles(n & 0xffffffff);
     store(quotients + p, (high + low) / d);
   }
-  return !is_any(beyond) && denominator <= i64{1} << 53;
+  return !is_any(beyond);
 }
 
 bool means(const i64* sums, const i64* centres, i64 n, i64 sign, i64 zero, double* results) {

@@ -31,6 +31,7 @@ constexpr std::int64_t single_block = 1024;
 
 /// Larger groups leave the second-level cache, where passes over single pixels are faster.
 constexpr std::int64_t max_group_bytes = 1 << 18;
+static_assert(max_group_bytes <= kernels::max_group_samples * group_pixels * 2);
 /// Fewer pixels than this are reduced one by one.
 constexpr std::int64_t min_group_pixels = 3;
 
@@ -406,7 +407,6 @@ struct CompressSkips::Integers {
     const Int128 reach = std::max(Int128{pixel.largest} - centre, Int128{centre} - pixel.smallest);
     squares = 0;
     is_far = false;
-    constexpr Int128 far = Int128{1} << 40;
     if (sizeof(Key) == 2 && reach < (1 << 15)) {
       const auto per_sample = std::max<std::int64_t>(static_cast<std::int64_t>(reach * reach), 1);
       const std::int64_t block = std::max<std::int64_t>(INT32_MAX / per_sample, 1);
@@ -416,8 +416,8 @@ struct CompressSkips::Integers {
     } else if (sizeof(Key) > 2 && reach < (std::int64_t{1} << 20) &&
                pixel.n < (std::int64_t{1} << 22)) {
       squares = kernel.squares(pixel.keys, pixel.n, centre);
-    } else if (reach > far) {
-      // 64-bit samples that fill their range: the squares need more than 128 bits.
+    } else if (static_cast<double>(reach) * static_cast<double>(pixel.n) >= 0x1p62) {
+      // 64-bit samples that fill their range: n times their squares needs more than 128 bits.
       measure_far_spread();
       return;
     } else {
@@ -458,7 +458,7 @@ struct CompressSkips::Integers {
           pixel.n * static_cast<std::int64_t>(squares) - shifted * shifted;
       result = divide(numerator, pixel.n * (pixel.n - ddof));
     } else {
-      // Exact: with |d| <= 2^40 and n <= 2^22 both products stay below 2^125.
+      // Exact: with n |d| < 2^62 both products stay below 2^124.
       const Int128 n = pixel.n;
       const Int128 shifted = sum - n * centre;
       result = divide(n * squares - shifted * shifted, pixel.n * (pixel.n - ddof));
@@ -480,23 +480,17 @@ struct CompressSkips::Integers {
       const double m = affine.location(sum, pixel.n);
       return std::sqrt(variance(0) + m * m);
     }
-    // Sum of (d + shift)^2 with the sign of the scale, all integers.
+    // Sum of (d + shift)^2 with the sign of the scale, all integers where 128 bits hold it.
     const Int128 sign = falls() ? -1 : 1;
     const Int128 shift = sign * centre + affine.whole_zero;
     const Int128 differences = sign * (sum - Int128{pixel.n} * centre);
-    Int128 a = 0;
-    Int128 c = 0;
-    Int128 total = 0;
-    const bool overflow = __builtin_mul_overflow(2 * shift, differences, &a) ||
-                          __builtin_mul_overflow(shift, shift, &c) ||
-                          __builtin_mul_overflow(c, Int128{pixel.n}, &c) ||
-                          __builtin_add_overflow(squares, a, &total) ||
-                          __builtin_add_overflow(total, c, &total);
-    if (overflow) {
+    const auto range = static_cast<double>(Int128{pixel.largest} - pixel.smallest);
+    const double most = std::abs(static_cast<double>(shift)) + range;
+    if (most * most * static_cast<double>(pixel.n) >= 0x1p126) {
       const double m = affine.location(sum, pixel.n);
       return std::sqrt(variance(0) + m * m);
     }
-    return std::sqrt(divide(total, pixel.n));
+    return std::sqrt(divide(squares + shift * (2 * differences + pixel.n * shift), pixel.n));
   }
 
   // The pixels of a group, side by side:
@@ -575,8 +569,8 @@ struct CompressSkips::Integers {
   }
 
   void means_of_group(PerPixel& result) {
-    // Exact in 64 bits: keys of 32 bits at most, 2^14 samples, a zero below 2^40.
-    const bool exact = affine.whole && std::abs(affine.zero) < 0x1p40;
+    // In 64 bits: keys of 32 bits at most, 2^14 samples, a zero below 2^48.
+    const bool exact = affine.whole && std::abs(affine.zero) < 0x1p48;
     const std::int64_t sign = exact && falls() ? -1 : 1;
     const std::int64_t zero = exact ? static_cast<std::int64_t>(affine.zero) : 0;
     const bool done = kernels::group_kernels().means(group_sums.data(), group_centres.data(),
@@ -1063,7 +1057,7 @@ struct CompressSkips::Reals {
     make_keys();
     const double key = key_of(centre);
     const double width = std::abs(key_of(centre + sigma()) - key);
-    const bool usable = std::isfinite(centre) && std::isfinite(width) && width > 0;
+    const bool usable = std::isfinite(centre) && width > 0;
     return select(kernel, pixel, rank, usable ? Guess{key, width} : Guess{}, work);
   }
 
@@ -1286,7 +1280,6 @@ StagePlan CompressSkips::begin(const ImageInfo& image) {
   wants_order_ = config_.saturation.has_value();
   reduces_groups_ = n_skips_ > 1 && format_.n_bytes > 1 &&
                     (format_.kind == SampleKind::floating || format_.n_bytes < 8) &&
-                    n_used_skips() <= kernels::max_group_samples &&
                     n_used_skips() * format_.n_bytes * group_pixels <= max_group_bytes;
   StagePlan plan;
   for (const auto& name : config_.statistics) {
@@ -1510,12 +1503,7 @@ std::uint32_t CompressSkips::reduce_group(Source& source, const std::byte* sampl
       case Kind::count:
         result.fill(static_cast<double>(n_used_skips()));
         break;
-      case Kind::mad:
-      case Kind::clipped_mean:
-      case Kind::trimmed_mean:
-      case Kind::sample:
-      case Kind::mean_of_first:
-      case Kind::foreign:
+      default:  // sample, mean_of_first and foreign are taken from the samples
         continue;
     }
     std::copy_n(result.begin(), n_pixels, planes[s] + at);
@@ -1585,9 +1573,7 @@ void CompressSkips::reduce_pixel(Source& pixel, const std::byte* samples, std::i
       case Kind::count:
         value = static_cast<double>(pixel.n());
         break;
-      case Kind::sample:
-      case Kind::mean_of_first:
-      case Kind::foreign:
+      default:  // sample, mean_of_first and foreign are taken from the samples
         break;
     }
   }
@@ -1760,7 +1746,7 @@ void CompressSkips::reduce_foreign(const std::byte* samples, std::int64_t n_pixe
     }
   }
   for (std::size_t s = 0; s < statistics_.size(); ++s) {
-    if (statistics_[s].foreign != nullptr && *statistics_[s].foreign) {
+    if (statistics_[s].foreign != nullptr) {
       (*statistics_[s].foreign)(values.data(), n_pixels, n, planes[s]);
     }
   }

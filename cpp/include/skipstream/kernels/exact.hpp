@@ -23,15 +23,17 @@ inline int bit_width(UInt128 x) noexcept {
   UInt128 quotient = n / d;
   UInt128 rest = n % d;
   // At least 62 bits of the quotient, the last one sticky: more than a double has, so the
-  // conversion rounds as the true quotient would.
-  const int shift = 62 - bit_width(quotient);
-  if (shift > 0) {
-    const UInt128 shifted = rest << shift;  // below 2^62 * 2^62
-    quotient = (quotient << shift) | (shifted / d);
+  // conversion rounds as the true quotient would. One step, unless the quotient begins with 0.
+  int shift = 0;
+  while (rest != 0 && bit_width(quotient) < 62) {
+    const int step = 62 - bit_width(quotient);
+    const UInt128 shifted = rest << step;  // below 2^62 * 2^62
+    quotient = (quotient << step) | (shifted / d);
     rest = shifted % d;
+    shift += step;
   }
   if (rest != 0) quotient |= 1;
-  const double value = std::ldexp(static_cast<double>(quotient), shift > 0 ? -shift : 0);
+  const double value = std::ldexp(static_cast<double>(quotient), -shift);
   return negative ? -value : value;
 }
 
