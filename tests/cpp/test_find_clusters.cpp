@@ -616,6 +616,15 @@ void rows_of_prescan_and_overscan_take_no_part() {
   check::equal(result.row(3)["n_pixels"], 2.0);
 }
 
+void a_cluster_in_the_last_row_before_the_overscan_touches_the_edge() {
+  Image image = drawn({".....", "..#..", ".....", "..#..", "....."});
+  image.info.overscan_rows = 1;
+  const auto result = find(image, absolute(1), {1});
+  check::equal(result.size(), std::size_t{2});
+  check::equal(result.row(0)["touches_edge"], 0.0);
+  check::equal(result.row(1)["touches_edge"], 1.0);
+}
+
 void a_cluster_leaves_as_soon_as_a_row_does_not_reach_it() {
   const Image image = drawn({"#..", "...", "..#", "..."});
   check::equal(find(image, absolute(1), {1}).n_before_finish, std::size_t{2});
@@ -708,6 +717,28 @@ void without_positive_charge_nothing_is_weighted() {
   check::equal(result.row(0)["mean_x"], 1.0);
 }
 
+void a_cluster_without_a_centre_is_nobodys_neighbour() {
+  // No positive charge, or one that times a row is beyond a double.
+  for (const double last : {-1.0, 1e308}) {
+    Image image(3, 7);
+    image.mask.assign(image.mask.size(), mask_bit::bad_column);
+    image(0, 0) = image(2, 6) = 1;
+    image(0, 3) = image(1, 3) = -1;
+    image(2, 3) = last;
+    for (std::size_t i = 0; i < image.values.size(); ++i) {
+      if (image.values[i] != 0) image.mask[i] = 0;
+    }
+    const auto result = find(image, absolute(-1));
+    check::equal(result.size(), std::size_t{3});
+    check::equal(result.row(1)["n_pixels"], 3.0);
+    check::that(!std::isfinite(result.row(1)["y"]));
+    check::equal(std::isfinite(result.row(1)["x"]), last > 0);
+    check::that(std::isnan(result.row(1)["nearest_distance"]));
+    check::equal(result.row(0)["nearest_distance"], std::sqrt(40.0));
+    check::equal(result.row(2)["nearest_distance"], std::sqrt(40.0));
+  }
+}
+
 double row_sigma(std::vector<double> values) {
   const auto median = [&values] {
     std::sort(values.begin(), values.end());
@@ -742,6 +773,19 @@ void noise_is_measured_in_the_overscan() {
       sum += row_sigma(values);
     }
     const FindClusters::Config config;
+    Image framed = image;
+    framed.info.prescan_rows = 2;
+    framed.info.overscan_rows = 1;
+    for (const std::int64_t y : {0, 1, 30}) {
+      for (std::int64_t x = 0; x < 64; ++x) framed(y, x) = static_cast<double>(x * x);
+    }
+    Image active(28, 64);
+    active.info = image.info;
+    active.info.n_rows = 28;
+    std::copy_n(image.values.begin() + 2 * 64, 28 * 64, active.values.begin());
+    std::copy_n(image.mask.begin() + 2 * 64, 28 * 64, active.mask.begin());
+    check::equal(find(framed, config, {4}).findings.at(0).value,
+                 find(active, config, {4}).findings.at(0).value, "of active rows alone");
     const auto result = find(image, config, {4});
     check::that(result.plan.barrier);
     check::equal(result.findings.at(0).name, std::string("noise"));
@@ -856,6 +900,24 @@ void lost_pixels_are_flagged_and_counted() {
   check::equal(find(image, config).findings.back().value, 0.0);
 }
 
+void pixels_of_a_part_are_kept_by_the_cluster_that_had_none() {
+  // The only place is taken first at the top left, then in the part that joins the cluster later.
+  const Image image = drawn({"#...#", "....#", ".#..#", ".####", "....."});
+  auto config = absolute(1);
+  config.keep_pixels = true;
+  config.max_pixels = 1;
+  const auto result = find(image, config, {1});
+  check::equal(result.size(), std::size_t{2});
+  check::equal(result.row(1)["n_pixels"], 8.0);
+  check::equal(result.row(1)["flags"], static_cast<double>(cluster_flag::pixels_lost));
+  check::equal(result.size(1), std::size_t{2});
+  const Row kept = result.row(1, 1);
+  check::equal(kept["cluster_id"], 5.0);
+  check::equal(kept["x"], 1.0);
+  check::equal(kept["y"], 2.0);
+  check::equal(result.findings.back().value, 7.0);
+}
+
 void the_nearest_cluster_is_found_wherever_it_is() {
   std::mt19937 generator(6);
   for (int k = 0; k < 30; ++k) {
@@ -896,6 +958,7 @@ void a_bad_configuration_is_refused() {
   FindClusters::Config labels;
   labels.label_image = true;
   check::throws<ConfigError>([&] { begin(labels); }, "find_clusters.label_image");
+  check::that(FindClusters(absolute(1)).findings().empty(), "nothing before begin");
 }
 
 std::vector<std::vector<double>> blocks_of(const std::string& path, std::size_t n) {
@@ -963,6 +1026,7 @@ int main(int argc, char** /*argv*/) {
   a_small_cluster_far_from_the_origin_is_measured_as_well();
   a_cluster_at_each_edge_is_told();
   rows_of_prescan_and_overscan_take_no_part();
+  a_cluster_in_the_last_row_before_the_overscan_touches_the_edge();
   a_cluster_leaves_as_soon_as_a_row_does_not_reach_it();
   the_smallest_images_are_right();
   masked_and_missing_pixels_part_clusters_and_saturated_ones_do_not();
@@ -970,12 +1034,14 @@ int main(int argc, char** /*argv*/) {
   thresholds_include_their_value();
   energy_needs_electrons();
   without_positive_charge_nothing_is_weighted();
+  a_cluster_without_a_centre_is_nobodys_neighbour();
   noise_is_measured_in_the_overscan();
   without_a_noise_nothing_is_found();
   absolute_thresholds_need_no_noise();
   kept_pixels_are_those_of_the_clusters();
   labels_are_those_of_a_flood_fill();
   lost_pixels_are_flagged_and_counted();
+  pixels_of_a_part_are_kept_by_the_cluster_that_had_none();
   the_nearest_cluster_is_found_wherever_it_is();
   a_bad_configuration_is_refused();
   scipy_label_vectors_agree();

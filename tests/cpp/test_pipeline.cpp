@@ -1,12 +1,15 @@
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <latch>
 #include <random>
 #include <vector>
 
 #include "check.hpp"
 #include "skipstream/base/error.hpp"
 #include "skipstream/pipeline/pipeline.hpp"
+#include "skipstream/pipeline/workers.hpp"
 #include "stage_table.hpp"
 
 using namespace skipstream;
@@ -166,6 +169,44 @@ void a_reading_error_reaches_the_caller_from_any_thread() {
   }
 }
 
+void a_tap_that_fails_ends_the_push_from_any_thread() {
+  const auto samples = noise(20);
+  const auto* bytes = reinterpret_cast<const std::byte*>(samples.data());
+  for (const std::size_t n_threads : {1, 2, 4}) {
+    for (const std::int64_t failing_row : {0, 4, 18}) {
+      Problems problems;
+      PipelineOptions options;
+      options.n_threads = n_threads;
+      options.chunk_rows = 2;
+      Pipeline pipeline(make_chain(Value::List{stage("compress_skips")}, {}, problems), options);
+      pipeline.begin(image_info(20));
+      std::int64_t n_seen = 0;
+      pipeline.add_tap(0, [&](const PixelChunk& chunk) {
+        if (chunk.first_row == failing_row) throw IoError("rows.fits: the disk is full");
+        n_seen += chunk.n_rows;
+      });
+      check::throws<IoError>([&] { pipeline.push(bytes, 20); }, "the disk is full");
+      check::equal(n_seen, failing_row, "rows before the failure");
+    }
+  }
+}
+
+void two_tasks_may_fail_at_once() {
+  Workers workers(2);
+  std::latch both(2);
+  const Workers::Task failing = [&](std::int64_t task, std::size_t /*worker*/) {
+    both.arrive_and_wait();  // neither ends before the other one has begun
+    throw IoError("task " + std::to_string(task));
+  };
+  workers.start(2, failing);
+  check::throws<IoError>([&] { workers.wait(); }, "task ");
+  std::atomic<int> n_done = 0;
+  const Workers::Task counting = [&](std::int64_t /*task*/, std::size_t /*worker*/) { ++n_done; };
+  workers.start(5, counting);
+  workers.wait();
+  check::equal(n_done.load(), 5, "the next tasks are done, without an old failure");
+}
+
 void every_mistake_in_a_chain_is_found_at_once() {
   Problems problems;
   make_chain(Value::List{stage("subtract_pedestal", {{"axs", "row"}}),
@@ -182,6 +223,51 @@ void every_mistake_in_a_chain_is_found_at_once() {
   check::equal(problems.at(4),
                std::string("stage[3].kind: no stage \"calibrat\"; did you mean \"calibrate\"?"));
   check::that(problems.at(5).find("stage[4].kind: must name a stage") == 0, problems.at(5));
+}
+
+void samples_are_not_taken_from_pixels() {
+  Problems problems;
+  make_chain(Value::List{stage("calibrate"), stage("correct_leach")}, {}, problems);
+  check::equal(problems.size(), std::size_t{1});
+  check::equal(problems.at(0), std::string("stage[1] correct_leach: works on samples; move it "
+                                           "before compress_skips"));
+}
+
+void a_reduction_that_nobody_named_has_no_number() {
+  Problems problems;
+  Pipeline pipeline(make_chain(Value::List{}, {}, problems), {});
+  ImageInfo image = image_info(3);
+  image.n_skips = 1;
+  image.begin_skip = 2;
+  std::string message;
+  try {
+    pipeline.begin(image);
+  } catch (const ConfigError& error) {
+    message = error.what();
+  }
+  check::equal(message, std::string("compress_skips.begin_skip: must be below n_skips = 1; got 2"));
+}
+
+void a_pipeline_begins_once() {
+  Problems problems;
+  Pipeline pipeline(make_chain(Value::List{stage("compress_skips")}, {}, problems), {});
+  pipeline.begin(image_info(3));
+  check::throws<Error>([&] { pipeline.begin(image_info(3)); }, "begin was called before");
+}
+
+void chunks_hold_whole_tiles_unless_their_rows_are_given() {
+  const auto planned = [](std::int64_t chunk_rows, std::int64_t row_multiple) {
+    Problems problems;
+    PipelineOptions options;
+    options.chunk_rows = chunk_rows;
+    options.row_multiple = row_multiple;
+    Pipeline pipeline(make_chain(Value::List{stage("compress_skips")}, {}, problems), options);
+    return pipeline.begin(image_info(100'000)).chunk_rows;
+  };
+  check::equal(planned(0, 1) % 300, std::int64_t{1024 % 300});
+  check::equal(planned(0, 300), std::int64_t{1200});
+  check::equal(planned(0, 10'000'000), std::int64_t{1024}, "too many to hold");
+  check::equal(planned(7, 300), std::int64_t{7});
 }
 
 void a_chain_without_reduction_refuses_skips() {
@@ -219,7 +305,13 @@ int main() {
   a_spool_on_disk_gives_the_same_bits();
   a_spool_that_cannot_be_written_is_an_error();
   a_reading_error_reaches_the_caller_from_any_thread();
+  a_tap_that_fails_ends_the_push_from_any_thread();
+  two_tasks_may_fail_at_once();
   every_mistake_in_a_chain_is_found_at_once();
+  samples_are_not_taken_from_pixels();
+  a_reduction_that_nobody_named_has_no_number();
+  a_pipeline_begins_once();
+  chunks_hold_whole_tiles_unless_their_rows_are_given();
   a_chain_without_reduction_refuses_skips();
   the_plan_counts_delay_and_memory();
   a_finished_pipeline_takes_no_rows();

@@ -852,11 +852,20 @@ void flags_are_those_of_slow_definitions() {
             check::equal(outcome.findings.at(1).value, n_rows_hot);
             check::equal(outcome.plan.barrier, fraction < 1);
             check::equal(outcome.plan.state_bytes, 16 * n_cols);
+            if (overscan > 0) continue;
+            ImageInfo endless = image;
+            endless.n_rows = -1;
+            check::that(outcome_of<MaskHot>(config, input, endless).pixels.mask == expected,
+                        "hot lines of so many rows as come");
           }
         }
       }
     }
   }
+
+  const Pixels no_rows = pixels(4, {Plane{}, Plane{}});
+  const Outcome nothing = outcome_of<MaskSerialHits>({.threshold = 1}, no_rows, image_of(no_rows));
+  check::that(nothing.pixels.n_rows == 0 && nothing.pixels.mask.empty());
 
   const Pixels input = image_with_hits(3, 4, 1);
   ImageInfo image = image_of(input);
