@@ -101,11 +101,11 @@ class Folder:
         assert {p.name for p in self.output.iterdir()} == {p.name for p in expected.iterdir()}
 
 
-def until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool], step: float = 0.02) -> None:
     end = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < end, "it did not come to be"
-        time.sleep(0.02)
+        time.sleep(step)
 
 
 def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
@@ -239,26 +239,28 @@ def test_a_folder_that_goes_and_comes_back_is_watched_again(folder: Folder) -> N
 
 
 def test_a_watch_that_is_killed_loses_nothing(tmp_path: Path) -> None:
-    folder = Folder(tmp_path, 8)
-    for name in folder.names:
+    folder = Folder(tmp_path, 0)
+    folder.names = [f"run{number}.fits" for number in range(4)]
+    for seed, name in enumerate(folder.names):  # large, so that a kill comes before the end of one
+        simulate(folder.ready(name), n_rows=200, n_cols=400, n_skips=200, seed=seed)
         shutil.copy(folder.ready(name), folder.inbox)
     choose = random.Random(5)
-    n_hit = 0
 
     def taken() -> list[str]:
         return [Path(e["path"]).name for e in folder.entries() if e["event"] == "take"]
 
-    while n_hit < 4 and len(folder.outcomes()) < 8:
+    n_hit = 0
+    while n_hit < 4:
         n_before = len(taken())
         with folder.watched(*POLL) as process:
-            until(lambda n=n_before: len(taken()) > n)
+            until(lambda n=n_before: len(taken()) > n, step=0.001)
             time.sleep(choose.uniform(0, 0.01))
             process.kill()
             process.wait()
         n_hit += taken()[-1] not in folder.outcomes()
-    assert n_hit
+        assert len(folder.outcomes()) < 4, "no image was left to be killed in"
     with folder.watched(*POLL) as process:
-        until(lambda: len(folder.outcomes()) == 8)
+        until(lambda: len(folder.outcomes()) == 4)
         stop(process)
     assert set(folder.outcomes().values()) == {1}
     folder.check_outputs(folder.names)
