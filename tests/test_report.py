@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from click.testing import CliRunner
 
 import skipstream as sk
 from skipstream.cli import main
+from skipstream.monitoring import write_comparison
 from skipstream.report import _reduced
 from skipstream.simulate import simulate
 
@@ -305,3 +307,35 @@ def test_pictures_of_large_planes_keep_their_last_pixels() -> None:
     assert small[-1, -1] == 7
     assert small[0, 0] == 0
     assert np.array_equal(_reduced(plane[:600], np.fmax), plane[:600], equal_nan=True)
+
+
+def test_verdicts_of_a_comparison_are_on_the_page(out: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / f"Img_{seed}.fits" for seed in (4, 5, 6)]
+    for seed, path in enumerate(paths, start=4):
+        simulate(path, n_rows=120, n_cols=160, n_skips=60, seed=seed, read_noise=12.0)
+    run = tmp_path / "run"
+    assert all(r.status == "done" for r in sk.run(sk.load_config(CONFIG), paths, output=run))
+    comparison = sk.compare_runs(run, out)
+    write_comparison(comparison)
+    text = Page(sk.write_report(run).read_text(encoding="utf-8")).text
+    bad = [e for e in comparison.elements if e.verdict == "bad"]
+    n_ok = sum(e.verdict == "ok" for e in comparison.elements)
+    assert "active_mad" in {e.name for e in bad}
+    for element in bad:
+        assert f"bad {element.amplifier} {element.name}" in text
+    assert f"bad : against {out} ; {n_ok} elements are ok." in text
+
+
+def test_names_of_amplifiers_stay_texts(tmp_path: Path) -> None:
+    path = tmp_path / "a.fits"
+    simulate(path, n_rows=20, n_cols=40, n_skips=5, seed=1)
+    with fits.open(path, mode="update") as hdus:
+        for hdu in hdus:
+            if hdu.data is not None:
+                hdu.header["EXTNAME"] = HOSTILE
+    config = sk.load_config({"stage": CONFIG["stage"][:1]})
+    (result,) = sk.run(config, [path], output=tmp_path / "out")
+    assert result.status == "done"
+    page = Page(sk.write_report(tmp_path / "out").read_text(encoding="utf-8"))
+    assert HOSTILE.upper() in page.text.upper()
+    assert not any(str(i.get("src", "")).startswith("x") for i in page.having("img"))
