@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -148,5 +149,14 @@ def test_a_simulated_readout_in_real_time_loses_nothing(installed: Path, tmp_pat
     small = ["modules=2", "samples_per_s=2e5", "seconds=2", "cols=100", "skips=50"]
     for words in ([], ["queue=block", "queue_kib=5"], ["queue=spill", "queue_kib=5", "stall=0.5"]):
         output = run(tmp_path / "daq", *small, *words)
-        assert "rows: 160 of 160" in output
+        assert "rows: 160 of 160 whole, 0 of them wrong" in output
         assert "; 0 dropped" in output
+    done = subprocess.run(
+        [tmp_path / "daq", *small, "kill=1"], capture_output=True, text=True, check=False
+    )
+    found = re.search(r"rows: (\d+) of 160 whole, 0 of them wrong", done.stdout)
+    assert done.returncode == 1  # rows are lost: those that the process which was killed had begun
+    assert found
+    assert 120 <= int(found[1]) < 160
+    day = ["day", "modules=1", "amplifiers=1", "cols=500", "skips=500"]
+    assert "rows: 37512 of 37512" in run(tmp_path / "daq", *day)
