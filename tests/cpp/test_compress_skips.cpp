@@ -511,8 +511,8 @@ void means_of_the_first_and_samples_alone_are_those() {
         }
         if (n_skips > 8) config.statistics.push_back("sample(5)");
         std::vector<std::byte> samples;
-        std::vector<std::vector<double>> stored(50);
-        for (std::size_t p = 0; p < 50; ++p) {
+        std::vector<std::vector<double>> stored(150);
+        for (std::size_t p = 0; p < 150; ++p) {
           for (std::int64_t s = 0; s < n_skips; ++s) {
             const auto sample = static_cast<std::int64_t>(generator() % 64);
             const bool missing = p % 3 == 1 && (p == 1 || generator() % 4 == 0);
@@ -521,12 +521,12 @@ void means_of_the_first_and_samples_alone_are_those() {
             if (which < 0) encode(stored[p].back(), image.format, samples);
           }
         }
-        for (const std::int64_t per_call : {1, 7, 50}) {
+        for (const std::int64_t per_call : {1, 7, 150}) {
           const Result result = reduce(config, image, samples, per_call);
           for (std::size_t s = 0; s < config.statistics.size(); ++s) {
             const std::string& name = config.statistics[s];
             const std::int64_t number = std::atoi(name.c_str() + name.find('(') + 1);
-            for (std::size_t p = 0; p < 50; ++p) {
+            for (std::size_t p = 0; p < 150; ++p) {
               double expected = nan;
               if (name.starts_with("sample")) {
                 const std::int64_t at = number < 0 ? number + n_skips : number;
@@ -895,6 +895,132 @@ void long_pixels_are_exact() {
   a_long_pixel_is_exact(8, 45, 10'000);
 }
 
+/// The second of three pixels without the samples of `lost`, which count from the first pixel.
+Result reduce_second(const CompressSkips::Config& config, const ImageInfo& image,
+                     std::vector<std::byte> samples, const std::vector<SampleRange>& lost) {
+  CompressSkips stage(config);
+  stage.begin(image);
+  Result result;
+  result.planes.assign(config.statistics.size(), {-1.0});
+  result.mask = {77};
+  std::vector<double*> planes;
+  for (auto& plane : result.planes) planes.push_back(plane.data());
+  std::vector<std::byte> memory(static_cast<std::size_t>(stage.scratch_bytes()) + 64);
+  void* scratch = memory.data();
+  std::size_t space = memory.size();
+  std::align(64, static_cast<std::size_t>(stage.scratch_bytes()), scratch, space);
+  stage.reduce_without(lost, samples.data(), image.n_skips, planes.data(), result.mask.data(),
+                       static_cast<std::byte*>(scratch));
+  return result;
+}
+
+void lost_samples_are_as_if_they_were_not_there() {
+  std::mt19937_64 generator(20);
+  std::vector<SampleFormat> formats = integer_formats();
+  for (const int n_bytes : {2, 4}) {
+    SampleFormat format;
+    format.n_bytes = n_bytes;
+    format.blank = 3;
+    formats.push_back(format);
+  }
+  for (const int n_bytes : {4, 8}) {
+    SampleFormat format;
+    format.kind = SampleKind::floating;
+    format.n_bytes = n_bytes;
+    format.big_endian = n_bytes == 8;
+    formats.push_back(format);
+  }
+  // The pixel's samples are number 25 to 49: what is lost of its neighbours does not count.
+  const std::vector<std::vector<SampleRange>> losses{
+      {{26, 27}},          {{0, 26}, {48, 75}}, {{25, 26}, {30, 33}, {49, 50}},
+      {{3, 25}, {50, 51}}, {{40, 60}},          {{25, 50}},
+      {{0, 75}},           {{25, 40}, {41, 50}}};
+  for (const auto& format : formats) {
+    for (const bool slow : {false, true}) {
+      for (const auto& lost : losses) {
+        ImageInfo image;
+        image.n_cols = 3;
+        image.n_skips = 25;
+        image.format = format;
+        CompressSkips::Config config;
+        config.statistics = slow ? with_the_slow_ones : everything;
+        std::vector<std::byte> samples;
+        std::vector<std::byte> left;
+        std::int64_t n_left = 0;
+        for (std::int64_t s = 25; s < 50; ++s) {
+          const bool is_lost = std::any_of(lost.begin(), lost.end(), [s](const SampleRange& range) {
+            return range.begin <= s && s < range.end;
+          });
+          std::vector<std::byte> sample;
+          // The least numbers, all of them: none of these can stand for a missing one.
+          std::int64_t value = s < 40 ? s - 25 : static_cast<std::int64_t>(generator() % 15);
+          if (format.blank) value += 4;
+          if (format.kind == SampleKind::integer) encode(value, format, sample);
+          if (format.kind == SampleKind::floating) {
+            encode(static_cast<double>(value), format, sample);
+          }
+          samples.insert(samples.end(), sample.begin(), sample.end());
+          if (is_lost) continue;
+          left.insert(left.end(), sample.begin(), sample.end());
+          ++n_left;
+        }
+        const Result result = reduce_second(config, image, samples, lost);
+        const std::string text = describe(format, "", n_left);
+        if (n_left == 0) {
+          check::equal(result.mask[0], mask_bit::no_data, text);
+          for (std::size_t s = 0; s < config.statistics.size(); ++s) {
+            const double expected = config.statistics[s] == "count" ? 0.0 : nan;
+            check::that(same_bits(result.planes[s][0], expected), config.statistics[s] + text);
+          }
+          continue;
+        }
+        image.n_skips = n_left;
+        const Result expected = reduce(config, image, left, 1);
+        check::equal(result.mask[0],
+                     expected.mask[0] | (n_left < 25 ? mask_bit::missing_skips : 0U), text);
+        for (std::size_t s = 0; s < config.statistics.size(); ++s) {
+          check::that(same_bits(result.planes[s][0], expected.planes[s][0]),
+                      config.statistics[s] + text);
+        }
+      }
+    }
+  }
+}
+
+void any_number_may_stand_for_a_lost_sample() {
+  ImageInfo image;
+  image.n_cols = 3;
+  CompressSkips::Config config;
+  config.statistics = {"mean", "count"};
+  for (const int n_bytes : {1, 2}) {
+    for (const bool is_unsigned : {false, true}) {
+      const std::int64_t n_numbers = std::int64_t{1} << (8 * n_bytes);
+      image.format.n_bytes = n_bytes;
+      image.format.is_unsigned = is_unsigned;
+      // From 0 on the numbers occur, up to all of them; negative ones stand at the end.
+      for (const std::int64_t n_there : {n_numbers / 2, n_numbers / 2 + 5, n_numbers}) {
+        image.n_skips = n_there + 1;
+        std::vector<std::byte> samples;
+        double sum = 0;
+        for (std::int64_t i = 0; i < n_there; ++i) {
+          const bool is_negative = !is_unsigned && i >= n_numbers / 2;
+          encode(i, image.format, samples);
+          sum += static_cast<double>(is_negative ? i - n_numbers : i);
+        }
+        encode(std::int64_t{0}, image.format, samples);
+        const auto lost = SampleRange{2 * image.n_skips - 1, 2 * image.n_skips};
+        const Result result = reduce_second(config, image, samples, {lost});
+        const bool all_occur = n_there == n_numbers;
+        const double n = static_cast<double>(n_there);
+        check::that(same_bits(result.planes[0][0], all_occur ? nan : sum / n), "mean");
+        check::equal(result.planes[1][0], all_occur ? 0.0 : n);
+        check::equal((result.mask[0] & mask_bit::no_data) != 0, all_occur);
+        check::equal((result.mask[0] & mask_bit::missing_skips) != 0, !all_occur);
+      }
+    }
+  }
+}
+
 void infinities_stay() {
   const double inf = std::numeric_limits<double>::infinity();
   ImageInfo image;
@@ -1111,6 +1237,59 @@ void clipping_leaves_out_the_outliers() {
   }
 }
 
+void a_clip_keeps_two_samples_at_least() {
+  for (const int which : {2, 4, 8, -4, -8}) {
+    ImageInfo image;
+    image.format.kind = which > 0 ? SampleKind::integer : SampleKind::floating;
+    image.format.n_bytes = std::abs(which);
+    CompressSkips::Config config;
+    config.statistics = {"clipped_mean"};
+    config.clip_sigma = 0.5;
+    // Within half a sigma of the mean lies one sample, none, or two.
+    const std::vector<std::pair<std::vector<double>, double>> cases{
+        {{0, 0, 10, 10, 7}, 5.4}, {{0, 10}, 5}, {{0, 0, 12, 12, 8, 6}, 7}};
+    for (const auto& [values, expected] : cases) {
+      image.n_skips = static_cast<std::int64_t>(values.size());
+      std::vector<std::byte> samples;
+      for (const double value : values) {
+        if (which > 0) encode(static_cast<std::int64_t>(value), image.format, samples);
+        if (which < 0) encode(value, image.format, samples);
+      }
+      check::equal(reduce(config, image, samples, 1).planes[0][0], expected);
+    }
+  }
+}
+
+void many_pixels_of_one_sample_are_converted_alike() {
+  std::mt19937_64 generator(21);
+  for (const int which : {1, 2, 4, 8, -4, -8}) {
+    ImageInfo image;
+    image.n_skips = 1;
+    image.format.kind = which > 0 ? SampleKind::integer : SampleKind::floating;
+    image.format.n_bytes = std::abs(which);
+    CompressSkips::Config config;
+    config.statistics = {"count", "max", "std", "rms", "sample(0)"};
+    config.ddof = 0;
+    constexpr std::size_t n_pixels = 2500;
+    std::vector<std::byte> samples;
+    std::vector<double> values;
+    for (std::size_t p = 0; p < n_pixels; ++p) {
+      const auto stored = static_cast<std::int64_t>(generator() % 200) - 100;
+      values.push_back(static_cast<double>(stored));
+      if (which > 0) encode(stored, image.format, samples);
+      if (which < 0) encode(values.back(), image.format, samples);
+    }
+    const Result result = reduce(config, image, samples, n_pixels);
+    check::that(result.planes[0] == std::vector<double>(n_pixels, 1.0), "count");
+    check::that(result.planes[1] == values, "max");
+    check::that(result.planes[2] == std::vector<double>(n_pixels, 0.0), "std");
+    check::that(result.planes[4] == values, "sample");
+    for (double& value : values) value = std::abs(value);
+    check::that(result.planes[3] == values, "rms");
+    check::that(result.mask == std::vector<std::uint32_t>(n_pixels, 0), "mask");
+  }
+}
+
 void strangers_get_values_and_may_not_exist() {
   ImageInfo image;
   image.n_cols = 3;
@@ -1289,9 +1468,13 @@ int main(int argc, char** argv) {
   saturation_compares_what_the_samples_stand_for();
   saturation_of_floats_compares_the_largest();
   clipping_leaves_out_the_outliers();
+  a_clip_keeps_two_samples_at_least();
+  many_pixels_of_one_sample_are_converted_alike();
   strangers_get_values_and_may_not_exist();
   a_scale_is_applied_last();
   missing_samples_are_as_if_they_were_not_there();
+  lost_samples_are_as_if_they_were_not_there();
+  any_number_may_stand_for_a_lost_sample();
   only_the_skips_in_use_count();
   means_of_the_first_and_samples_alone_are_those();
   a_zero_of_any_size_is_added_exactly();

@@ -2,6 +2,7 @@
 // width of sample, and numbers of samples on both sides of each block.
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdio>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "skipstream/kernels/charge.hpp"
 #include "skipstream/kernels/decode.hpp"
 #include "skipstream/kernels/dispatch.hpp"
 #include "skipstream/kernels/encode.hpp"
@@ -1218,6 +1220,179 @@ void a_spline_is_smooth_and_goes_through_its_points() {
   }
 }
 
+// ---- peaks of charge ------------------------------------------------------------------------
+
+/// Counts by the definition: every peak in every bin, none left out because it is far.
+std::vector<double> slow_counts(const std::vector<double>& edges, const ChargeModel& model,
+                                std::int64_t n_peaks) {
+  std::vector<double> counts(edges.size() - 1);
+  for (std::int64_t k = 0; k < n_peaks; ++k) {
+    const auto electrons = static_cast<double>(k);
+    const double poisson =
+        model.rate > 0
+            ? std::exp(electrons * std::log(model.rate) - model.rate - std::lgamma(electrons + 1))
+            : (k == 0 ? 1.0 : 0.0);
+    const auto below = [&](double edge) {
+      const double z = (edge - model.offset - model.gain * electrons) / model.noise;
+      return 0.5 * (1 + std::erf(z / std::sqrt(2.0)));
+    };
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      counts[i] += model.n * poisson * (below(edges[i + 1]) - below(edges[i]));
+    }
+  }
+  return counts;
+}
+
+struct ChargeCase {
+  std::vector<double> edges;
+  ChargeModel model;
+  std::int64_t n_peaks;
+};
+
+std::vector<double> equal_edges(double begin, double end, std::size_t n) {
+  std::vector<double> edges;
+  for (std::size_t i = 0; i <= n; ++i) {
+    edges.push_back(begin + (end - begin) * static_cast<double>(i) / static_cast<double>(n));
+  }
+  return edges;
+}
+
+std::vector<ChargeCase> charge_cases() {
+  return {{equal_edges(-1, 6, 70), {1e5, 0.02, 0.17, 0.8, 1.0}, 9},
+          {equal_edges(-1, 6, 70), {1e5, 0.02, 0.17, 0.8, 1.0}, 1},
+          {equal_edges(-3, 30, 41), {2e4, -0.4, 0.9, 2.5, 4.7}, 12},
+          {equal_edges(2, 30, 56), {2e4, -0.4, 0.6, 2.5, 4.7}, 12},
+          {{-50, 50}, {123, 1, 0.2, 0.3, 1.0}, 8},
+          {{-50, 0.5, 0.6, 50}, {123, 0, 0.2, 0.3, 1.0}, 8},
+          {{-60, -55, -50, 40, 41, 47, 90}, {1e3, 0, 0.2, 8, 5.0}, 20},
+          {equal_edges(-1, 1, 20), {500, 0.1, 0.2, 0.0, 1.0}, 3}};
+}
+
+void expected_counts_are_those_of_all_peaks() {
+  for (const auto& [edges, model, n_peaks] : charge_cases()) {
+    const auto expected = slow_counts(edges, model, n_peaks);
+    std::vector<double> counts(expected.size(), 77);
+    expected_counts(edges, model.n, model.offset, model.noise, model.rate, model.gain, n_peaks,
+                    counts);
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      // Rounding, and what lies beyond 9 sigma.
+      check::that(is_near(counts[i], expected[i], 1e-14 * model.n),
+                  std::to_string(counts[i]) + " is " + std::to_string(expected[i]));
+    }
+  }
+  // Between two peaks, 10 sigma from both, nothing is expected.
+  std::vector<double> counts(3);
+  expected_counts(std::vector{-10.0, 49.0, 51.0, 110.0}, 10, 0, 5, 1, 100, 2, counts);
+  check::equal(counts[1], 0.0);
+  // A bin of which only the end is within 9 sigma, and one of which only the begin is.
+  counts.resize(2);
+  const std::vector<double> sides{-10.0, -8.9, 8.9};
+  expected_counts(sides, 1e20, 0, 1, 0, 1, 1, counts);
+  check::that(counts[0] > 20 && counts[0] < 40, "the lower tail beyond 8.9 sigma, of 1e20");
+  const std::vector<double> far{8.0, 8.9, 10.0};
+  expected_counts(far, 1e20, 0, 1, 0, 1, 1, counts);
+  check::that(counts[0] > 1e4 && counts[1] >= 0, "the upper tail");
+}
+
+/// Counts that look like the model's, some bins of them empty.
+std::vector<double> counts_like(const ChargeCase& of) {
+  auto counts = slow_counts(of.edges, of.model, of.n_peaks);
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    counts[i] = std::floor(counts[i] * (1 + 0.3 * std::sin(static_cast<double>(3 * i))));
+  }
+  return counts;
+}
+
+/// Twice the sum of m - c + c log(c / m).
+double slow_cost(const ChargeCase& of, const std::vector<double>& counts) {
+  const auto expected = slow_counts(of.edges, of.model, of.n_peaks);
+  double sum = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const double m = std::max(expected[i], 1e-300);
+    sum += 2 * (m - counts[i]);
+    if (counts[i] > 0) sum += 2 * counts[i] * std::log(counts[i] / m);
+  }
+  return sum;
+}
+
+void costs_of_charges_are_their_definitions() {
+  for (auto& one : charge_cases()) {
+    const auto counts = counts_like(one);
+    // Somewhat beside the truth, as a fit would try.
+    one.model.n *= 1.1;
+    one.model.offset += 0.01;
+    one.model.rate *= 0.9;
+    std::vector<double> expected(counts.size());
+    const double cost = charge_cost(one.edges, counts, one.model, one.n_peaks, expected);
+    const double truth = slow_cost(one, counts);
+    check::that(is_near(cost, truth, 1e-9 * (1 + std::abs(truth))), std::to_string(cost));
+    const auto slow = slow_counts(one.edges, one.model, one.n_peaks);
+    const double scale = std::accumulate(counts.begin(), counts.end(), 0.0) /
+                         std::accumulate(slow.begin(), slow.end(), 0.0);
+    double likelihood = 0;
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      if (counts[i] > 0) likelihood += counts[i] * std::log(scale * slow[i]);
+    }
+    for (const double n : {1.0, one.model.n}) {
+      one.model.n = n;
+      const double shape = charge_shape_cost(one.edges, counts, one.model, one.n_peaks, expected);
+      check::that(is_near(shape, -likelihood, 1e-9 * (1 + std::abs(likelihood))),
+                  std::to_string(shape) + " is " + std::to_string(-likelihood));
+    }
+  }
+  // A count where none is expected costs much, but not without end; all bins empty cost what is
+  // expected, or nothing.
+  const std::vector<double> edges{-1, 1, 99, 100};
+  const ChargeModel model{10, 0, 0.1, 0, 1};
+  std::vector<double> expected(3);
+  const double cost = charge_cost(edges, std::vector{10.0, 0.0, 2.0}, model, 1, expected);
+  check::that(is_near(cost, 2 * (-2 + 2 * std::log(2 / 1e-300)), 1e-9), std::to_string(cost));
+  const double shape = charge_shape_cost(edges, std::vector{10.0, 0.0, 2.0}, model, 1, expected);
+  check::that(is_near(shape, -10 * std::log(12.0) - 2 * std::log(1e-12), 1e-9),
+              std::to_string(shape));
+  const std::vector<double> none{0, 0, 0};
+  check::that(is_near(charge_cost(edges, none, model, 1, expected), 20, 1e-12));
+  check::equal(charge_shape_cost(edges, none, model, 1, expected), 0.0);
+  const std::vector<double> beside{50, 60, 70, 80};
+  check::equal(charge_shape_cost(beside, none, model, 1, expected), 0.0);
+}
+
+void the_gradient_of_the_cost_is_its_slope() {
+  for (auto& one : charge_cases()) {
+    const auto counts = counts_like(one);
+    one.model.n *= 1.1;
+    one.model.offset += 0.01;
+    one.model.rate = 0.9 * one.model.rate + 0.01;
+    one.model.noise *= 1.05;
+    std::vector<double> expected(counts.size());
+    std::array<double, 5> gradient{};
+    charge_gradient(one.edges, counts, one.model, one.n_peaks, expected, gradient);
+    const std::array<double ChargeModel::*, 5> parameters{&ChargeModel::n, &ChargeModel::offset,
+                                                          &ChargeModel::noise, &ChargeModel::rate,
+                                                          &ChargeModel::gain};
+    for (std::size_t p = 0; p < 5; ++p) {
+      ChargeCase other = one;
+      const double step = p == 0 ? one.model.n * 1e-5 : 1e-5;
+      // Differences of fourth order; their error is in the fifth derivative and in the rounding.
+      const auto at = [&](double steps) {
+        other.model.*parameters[p] = one.model.*parameters[p] + steps * step;
+        return slow_cost(other, counts);
+      };
+      const double slope = (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * step);
+      const double tolerance = 1e-5 * (1 + std::abs(slow_cost(one, counts)) / one.model.n / step);
+      check::that(is_near(gradient[p], slope, tolerance + 1e-6 * std::abs(slope)),
+                  "parameter " + std::to_string(p) + ": " + std::to_string(gradient[p]) + " is " +
+                      std::to_string(slope));
+    }
+  }
+  // Where nothing is expected, a count pulls at nothing.
+  std::vector<double> expected(1);
+  std::array<double, 5> gradient{};
+  charge_gradient(std::vector{50.0, 60.0}, std::vector{3.0}, {10, 0, 1, 0.1, 1}, 2, expected,
+                  gradient);
+  for (const double slope : gradient) check::equal(slope, 0.0);
+}
+
 // ---- Rice tiles -----------------------------------------------------------------------------
 
 template <class Sample>
@@ -1402,6 +1577,9 @@ int main(int argc, char** argv) {
   finite_values_are_sorted<float, std::uint32_t>();
   finite_values_are_sorted<double, std::uint64_t>();
   a_spline_is_smooth_and_goes_through_its_points();
+  expected_counts_are_those_of_all_peaks();
+  costs_of_charges_are_their_definitions();
+  the_gradient_of_the_cost_is_its_slope();
   what_is_no_tile_is_told_by_minus_one();
   runs_of_zeros_of_any_length_are_read();
   samples_of_each_type_become_numbers();
