@@ -308,7 +308,9 @@ void conditions_are_read_or_refused_in_words() {
   turned.add_maximum = true;
   for (const std::string name : {"pedestal", "mean_pedestal"}) {
     check::throws<ConfigError>([&] { begin(name + " > 6", turned); },
-                               "alarm[1].when: " + name + " is not known before the last row");
+                               "alarm[1].when: " + name +
+                                   " is not known before the last row with "
+                                   "correct_polarity.method = \"max\"");
   }
   begin("mean_noise > 6", turned);
   check::throws<ConfigError>([&] { begin("n_clusters > 6", info_of(image), 1, false); },

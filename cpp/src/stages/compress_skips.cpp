@@ -1652,8 +1652,7 @@ void CompressSkips::reduce_without(std::span<const SampleRange> lost, std::byte*
       n_found -= static_cast<std::int64_t>(end - begin);
     });
     if (n_found > 0) continue;
-    const bool is_negative =
-        !format_.is_unsigned && n_bytes < 8 && candidate >> (8 * n_bytes - 1) != 0;
+    const bool is_negative = !format_.is_unsigned && candidate >> (8 * n_bytes - 1) != 0;
     format_.blank = is_negative ? candidate - (std::int64_t{1} << (8 * n_bytes)) : candidate;
     reduce(samples, 1, planes, mask, scratch);
     format_.blank.reset();
