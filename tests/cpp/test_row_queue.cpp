@@ -1,11 +1,14 @@
 // A queue between a readout and the reduction: the same bits as without, whatever its policy does.
 
+#include <fcntl.h>
 #include <sys/resource.h>
 
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
+#include <future>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -106,6 +109,7 @@ class Gate {
     while (!is_open_) std::this_thread::sleep_for(std::chrono::microseconds(100));
   }
   void open() { is_open_ = true; }
+  void close() { is_open_ = false; }
 
  private:
   std::atomic<bool> is_open_ = false;
@@ -154,6 +158,20 @@ void rows_through_a_queue_are_the_same() {
       }
     }
   }
+}
+
+void a_queue_may_have_room_for_one_byte() {
+  const auto samples = readout();
+  const auto bytes = bytes_of(samples).first(300);
+  std::vector<std::byte> found;
+  const QueueSink sink{
+      [&](std::span<const std::byte> part) { found.insert(found.end(), part.begin(), part.end()); },
+      [](std::int64_t) {}, [] {}};
+  RowQueue queue(sink, 1, {.max_bytes = 1});
+  queue.push(bytes);
+  queue.finish();
+  check::that(std::equal(found.begin(), found.end(), bytes.begin(), bytes.end()));
+  check::equal(queue.state().max_waiting_bytes, 1);
 }
 
 void a_queue_that_blocks_waits_for_room() {
@@ -247,28 +265,101 @@ void losses_without_end_make_a_queue_wait_that_blocks() {
   check_same(reduction.result, expected.result);
 }
 
+/// While it lives, files of this process may not grow beyond so many bytes.
+class FileLimit {
+ public:
+  explicit FileLimit(std::size_t n_bytes) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    struct rlimit small = before_;
+    small.rlim_cur = n_bytes;
+    std::signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small);
+  }
+  ~FileLimit() { setrlimit(RLIMIT_FSIZE, &before_); }
+  FileLimit(const FileLimit&) = delete;
+  FileLimit& operator=(const FileLimit&) = delete;
+
+ private:
+  struct rlimit before_ {};
+};
+
 void what_finds_no_room_in_the_file_is_dropped() {
   const auto samples = readout();
-  struct rlimit before {};
-  getrlimit(RLIMIT_FSIZE, &before);
+  for (const std::size_t rest : {0, 100}) {  // of a row, that the file has room for
+    Reduction reduction;
+    Gate gate;
+    RowQueue queue(held_sink(reduction.pipeline, gate), 2,
+                   {.policy = QueuePolicy::spill, .max_bytes = 5 * row_bytes});
+    {
+      const FileLimit limit(3 * row_bytes + rest);
+      for (std::size_t row = 0; row < 10; ++row) {  // 5 in memory, 3 in the file
+        queue.push(bytes_of(samples).subspan(row * row_bytes, row_bytes));
+      }
+    }
+    check::equal(queue.state().dropped_samples, 2 * n_cols * n_skips);
+    gate.open();
+    queue.push(bytes_of(samples).subspan(10 * row_bytes));
+    queue.finish();
+    check_same(reduction.result,
+               reduced_at_once(samples, 8 * n_cols * n_skips, 10 * n_cols * n_skips));
+  }
+}
+
+void what_was_read_back_makes_room_in_the_file() {
+  const auto samples = readout();
   Reduction reduction;
   Gate gate;
   RowQueue queue(held_sink(reduction.pipeline, gate), 2,
                  {.policy = QueuePolicy::spill, .max_bytes = 5 * row_bytes});
-  struct rlimit small = before;
-  small.rlim_cur = 3 * row_bytes;
-  std::signal(SIGXFSZ, SIG_IGN);
-  setrlimit(RLIMIT_FSIZE, &small);
-  for (std::size_t row = 0; row < 10; ++row) {  // 5 in memory, 3 in the file
+  const FileLimit limit(3 * row_bytes);
+  for (std::size_t row = 0; row < n_rows; ++row) {
+    if (row % 8 == 0) gate.close();
     queue.push(bytes_of(samples).subspan(row * row_bytes, row_bytes));
+    if (row % 8 < 7) continue;
+    gate.open();
+    while (queue.state().waiting_bytes > 0) std::this_thread::yield();
   }
-  setrlimit(RLIMIT_FSIZE, &before);
-  check::equal(queue.state().dropped_samples, 2 * n_cols * n_skips);
   gate.open();
-  queue.push(bytes_of(samples).subspan(10 * row_bytes));
   queue.finish();
-  check_same(reduction.result,
-             reduced_at_once(samples, 8 * n_cols * n_skips, 10 * n_cols * n_skips));
+  check::equal(queue.state().dropped_samples, 0);
+  check_same(reduction.result, reduced_at_once(samples, 0, 0));
+}
+
+void the_file_has_no_name_and_is_not_inherited() {
+  Reduction reduction;
+  RowQueue queue(reduction.pipeline, reduction.image, {.policy = QueuePolicy::spill});
+  int n_files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code closed;  // the descriptor of this very list
+    const std::string target = std::filesystem::read_symlink(entry, closed).string();
+    if (target.find("/skipstream-queue-") == std::string::npos) continue;
+    ++n_files;
+    check::that(target.ends_with(" (deleted)"), target);
+    const int number = std::stoi(entry.path().filename().string());
+    check::equal(fcntl(number, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+  }
+  check::equal(n_files, 1);
+}
+
+void a_loss_that_nothing_follows_is_told_at_once() {
+  std::promise<std::int64_t> told;
+  const QueueSink sink{[](std::span<const std::byte>) {},
+                       [&](std::int64_t n_samples) { told.set_value(n_samples); }, [] {}};
+  RowQueue queue(sink, 2, {.policy = QueuePolicy::drop, .max_bytes = 100});
+  queue.push_lost(7);
+  check::equal(told.get_future().get(), 7);
+}
+
+void a_queue_that_is_left_ends_without_the_image() {
+  const auto samples = readout();
+  bool is_finished = false;
+  {
+    const QueueSink sink{[](std::span<const std::byte>) {}, [](std::int64_t) {},
+                         [&] { is_finished = true; }};
+    RowQueue queue(sink, 2, {.max_bytes = 10 * row_bytes});
+    queue.push(bytes_of(samples));
+  }
+  check::that(!is_finished);
 }
 
 void what_spills_comes_in_its_order() {
@@ -444,11 +535,16 @@ void the_queue_of_c_does_the_same() {
 
 int main() {
   rows_through_a_queue_are_the_same();
+  a_queue_may_have_room_for_one_byte();
   a_queue_that_blocks_waits_for_room();
   what_is_dropped_is_counted_and_flagged();
   losses_without_end_are_dropped_in_their_places();
   losses_without_end_make_a_queue_wait_that_blocks();
   what_finds_no_room_in_the_file_is_dropped();
+  what_was_read_back_makes_room_in_the_file();
+  the_file_has_no_name_and_is_not_inherited();
+  a_loss_that_nothing_follows_is_told_at_once();
+  a_queue_that_is_left_ends_without_the_image();
   what_spills_comes_in_its_order();
   what_ends_the_worker_is_told_to_the_readout();
   what_cannot_be_meant_is_refused();

@@ -1156,6 +1156,9 @@ void a_pedestal_may_go_from_row_to_row() {
   config.between_rows = BetweenRows::spline;
   const auto begin = [&] { return SubtractPedestal(config).begin(image, infos).state_bytes; };
   check::equal(begin(), std::int64_t{6 + 2 * 8 * 10 + 6 * (8 + 4) + 8 * 6 + 3 * 8 * 11});
+  config.rebin_rows = 3;
+  check::equal(begin(), std::int64_t{6 + 2 * 8 * 18 + 18 * (8 + 4) + 8 * 6 + 3 * 8 * 4});
+  config.rebin_rows = 1;
   config.axis = PedestalAxis::both;
   check::throws<ConfigError>([&] { begin(); }, "line and spline need axis = \"row\"");
   config.axis = PedestalAxis::row;
@@ -1179,6 +1182,27 @@ void what_is_just_n_sigma_away_takes_part() {
     const double mean = kernels::mean_and_std(input.planes[0]).value;
     check::equal(outcome.pixels.planes[0][3], 0 - mean);
   }
+}
+
+void a_pedestal_beyond_the_memory_is_refused_before_it_is_taken() {
+  const Pixels input = image_with_levels(10, 6);  // of three planes
+  SubtractPedestal::Config config;
+  config.method = PedestalMethod::mean;
+  const auto needs = [&](std::int64_t n_bytes) {
+    ImageInfo image = image_of(input);
+    image.memory_bytes = n_bytes;
+    SubtractPedestal(config).begin(image, input.infos);
+    image.memory_bytes = n_bytes - 1;
+    check::throws<ConfigError>([&] { SubtractPedestal(config).begin(image, input.infos); },
+                               "so much at least for rows of 6 columns");
+  };
+  needs(6 * 8);  // a value of each pixel of a row
+  config.rebin_rows = 4;
+  needs(24 * (8 + 3 * 8 + 4));  // of four rows, which are held, with their mask
+  config.axis = PedestalAxis::column;
+  needs(24 * 8 + 6 * 16);  // and a pedestal of each column
+  config.axis = PedestalAxis::both;
+  needs(24 * (8 + 8 + 4) + 6 * 16);  // rows are held with their first plane only
 }
 
 void a_pedestal_plans_what_it_holds() {
@@ -1243,6 +1267,7 @@ int main() {
   a_pedestal_is_its_definition();
   a_pedestal_may_go_from_row_to_row();
   what_is_just_n_sigma_away_takes_part();
+  a_pedestal_beyond_the_memory_is_refused_before_it_is_taken();
   a_pedestal_plans_what_it_holds();
   return check::failures();
 }
