@@ -142,7 +142,9 @@ void histograms_count_every_sample() {
             const std::string what = std::to_string(n_bytes) + (is_unsigned ? " u" : " i") +
                                      (big_endian ? " big" : " little") + " blank " +
                                      std::to_string(blank);
-            for (const std::int64_t n_histograms : {1, 31, 32, 33, 70}) {
+            std::vector<std::int64_t> numbers{33};
+            if (n_bytes == 2 && !big_endian) numbers = {1, 31, 32, 33, 70};
+            for (const std::int64_t n_histograms : numbers) {
               const auto records = recorded(image, {}, n_histograms, 30, 3);
               check_histograms(image, records.histograms(), n_histograms, what);
             }
