@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/error.hpp"
 #include "skipstream/pipeline/load_config.hpp"
 #include "skipstream/pipeline/pipeline.hpp"
@@ -81,6 +82,7 @@ struct skipstream_image {
   skipstream_status failed = SKIPSTREAM_OK;  ///< what left the image in the middle of something
   std::atomic<bool> is_busy = false;
   bool is_ended = false;
+  skipstream::Arena arena;  ///< of the pipeline
   std::unique_ptr<skipstream::Pipeline> pipeline;
   skipstream_options options = default_options();
   skipstream_plan plan{};
@@ -92,6 +94,7 @@ struct skipstream_image {
 struct skipstream_queue {
   std::string error;
   skipstream_image* image = nullptr;
+  skipstream::Arena arena;  ///< of the queue
   std::unique_ptr<skipstream::RowQueue> queue;
 };
 
@@ -146,6 +149,20 @@ void copy_known(const Struct& from, Struct& to, const char* name) {
                             "; was the program compiled with the header of this library?");
   }
   to = from;
+}
+
+skipstream::Arena arena_of(void* memory, std::size_t n_bytes) {
+  if (memory == nullptr && n_bytes > 0)
+    throw ConfigError("arena: is NULL, but arena_bytes is not 0");
+  return skipstream::Arena({static_cast<std::byte*>(memory), n_bytes});
+}
+
+/// An arena that was handed in has had room for all.
+void require_room(const skipstream::Arena& arena) {
+  if (arena.size_bytes() > 0 && arena.size_bytes() < arena.needed_bytes()) {
+    throw ConfigError("arena_bytes: must be at least " + std::to_string(arena.needed_bytes()) +
+                      "; got " + std::to_string(arena.size_bytes()));
+  }
 }
 
 skipstream::SampleFormat format_of(const skipstream_image_info& info) {
@@ -251,6 +268,8 @@ void begin(skipstream_image& image, const skipstream_config& config,
     if (info.n_rows < 0) throw ConfigError("mask: needs the number of rows beforehand");
     wanted.mask.assign(info.mask, info.mask + info.n_rows * std::max<std::int64_t>(0, info.n_cols));
   }
+  image.arena = arena_of(image.options.arena, image.options.arena_bytes);
+  const skipstream::ArenaScope scope(image.arena);
   image.pipeline = std::make_unique<skipstream::Pipeline>(config.loaded.chain(), std::move(wanted));
   const auto begun = image_of(info);
   image.sample_bytes = begun.format.n_bytes;
@@ -277,6 +296,8 @@ void begin(skipstream_image& image, const skipstream_config& config,
                                        [](const auto& stage) { return stage.barrier; })
                                ? 1
                                : 0;
+  image.plan.arena_bytes = static_cast<std::int64_t>(image.arena.needed_bytes());
+  require_room(image.arena);
   image.options.rows_after = image.options.spool_folder = nullptr;  // the caller's
 }
 
@@ -481,7 +502,8 @@ namespace {
 
 skipstream_queue_options default_queue_options() {
   const skipstream::QueueOptions defaults;
-  return {sizeof(skipstream_queue_options), SKIPSTREAM_BLOCK, defaults.max_bytes, "/tmp"};
+  return {
+      sizeof(skipstream_queue_options), SKIPSTREAM_BLOCK, defaults.max_bytes, "/tmp", nullptr, 0};
 }
 
 void begin(skipstream_queue& queue, skipstream_image& image,
@@ -501,6 +523,8 @@ void begin(skipstream_queue& queue, skipstream_image& image,
   wanted.policy = static_cast<skipstream::QueuePolicy>(options.policy);
   wanted.max_bytes = options.max_bytes;
   if (options.spill_folder != nullptr) wanted.spill_folder = options.spill_folder;
+  queue.arena = arena_of(options.arena, options.arena_bytes);
+  const skipstream::ArenaScope scope(queue.arena);
   queue.queue = std::make_unique<skipstream::RowQueue>(
       skipstream::QueueSink{
           [&image, require](std::span<const std::byte> samples) {
@@ -509,6 +533,7 @@ void begin(skipstream_queue& queue, skipstream_image& image,
           [&image, require](std::int64_t n) { require(skipstream_image_push_lost(&image, n)); },
           [&image, require] { require(skipstream_image_finish(&image)); }},
       image.sample_bytes, wanted);
+  require_room(queue.arena);
 }
 
 template <class Action>

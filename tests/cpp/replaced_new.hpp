@@ -4,14 +4,16 @@
 #include <cstdlib>
 #include <new>
 
-/// Whether the next allocation is to fail; defined by the one program that includes this.
-bool fails();
+/// Whether the next allocation, of so many bytes, is to fail; defined by the one program that
+/// includes this.
+bool fails(std::size_t n_bytes);
 
 namespace replaced_new {
 
 inline void* allocate(std::size_t n_bytes, std::size_t alignment) {
   const std::size_t room = (n_bytes + alignment - 1) / alignment * alignment;
-  void* memory = fails() ? nullptr : std::aligned_alloc(alignment, room == 0 ? alignment : room);
+  void* memory =
+      fails(n_bytes) ? nullptr : std::aligned_alloc(alignment, room == 0 ? alignment : room);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }

@@ -32,7 +32,7 @@ std::atomic<std::int64_t> n_failed{0};
 
 }  // namespace
 
-bool fails() {
+bool fails(std::size_t /*n_bytes*/) {
   if (left.load(std::memory_order_relaxed) < 0 || left.fetch_sub(1) != 0) return false;
   ++n_failed;
   return true;
@@ -43,10 +43,10 @@ extern "C" {
 void* __real_realloc(void* memory, std::size_t n_bytes);
 void* __real_mmap(void* at, std::size_t n, int protection, int flags, int file, off_t offset);
 void* __wrap_realloc(void* memory, std::size_t n_bytes) {
-  return fails() ? nullptr : __real_realloc(memory, n_bytes);
+  return fails(n_bytes) ? nullptr : __real_realloc(memory, n_bytes);
 }
 void* __wrap_mmap(void* at, std::size_t n, int protection, int flags, int file, off_t offset) {
-  if (fails()) return reinterpret_cast<void*>(std::intptr_t{-1});
+  if (fails(0)) return reinterpret_cast<void*>(std::intptr_t{-1});
   return __real_mmap(at, n, protection, flags, file, offset);
 }
 }

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -10,9 +11,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "check.hpp"
@@ -23,13 +26,15 @@
 namespace {
 
 std::atomic<std::int64_t> n_allocations{0};
+std::atomic<std::size_t> n_allocated_bytes{0};
 /// Allocations until all fail; negative: none does.
 std::atomic<std::int64_t> left{-1};
 
 }  // namespace
 
-bool fails() {
+bool fails(std::size_t n_bytes) {
   ++n_allocations;
+  n_allocated_bytes += n_bytes;
   return left >= 0 && left-- == 0 && (left = 0, true);
 }
 
@@ -39,15 +44,17 @@ void* __real_malloc(std::size_t n_bytes);
 void* __real_calloc(std::size_t n, std::size_t n_bytes);
 void* __real_realloc(void* memory, std::size_t n_bytes);
 void* __real_mmap(void* at, std::size_t n, int protection, int flags, int file, off_t offset);
-void* __wrap_malloc(std::size_t n_bytes) { return fails() ? nullptr : __real_malloc(n_bytes); }
+void* __wrap_malloc(std::size_t n_bytes) {
+  return fails(n_bytes) ? nullptr : __real_malloc(n_bytes);
+}
 void* __wrap_calloc(std::size_t n, std::size_t n_bytes) {
-  return fails() ? nullptr : __real_calloc(n, n_bytes);
+  return fails(n * n_bytes) ? nullptr : __real_calloc(n, n_bytes);
 }
 void* __wrap_realloc(void* memory, std::size_t n_bytes) {
-  return fails() ? nullptr : __real_realloc(memory, n_bytes);
+  return fails(n_bytes) ? nullptr : __real_realloc(memory, n_bytes);
 }
 void* __wrap_mmap(void* at, std::size_t n, int protection, int flags, int file, off_t offset) {
-  return fails() ? MAP_FAILED : __real_mmap(at, n, protection, flags, file, offset);
+  return fails(n) ? MAP_FAILED : __real_mmap(at, n, protection, flags, file, offset);
 }
 }
 
@@ -76,6 +83,19 @@ gain = {EXT1 = 5.0, EXT2 = 5.2}
 kind = "find_clusters"
 noise = 0.3
 keep_pixels = true
+)";
+
+/// Stages that need the whole image.
+const char* const barrier_chain = R"(
+input = {overscan_cols = 8}
+[[stage]]
+kind = "compress_skips"
+[[stage]]
+kind = "subtract_pedestal"
+axis = "both"
+[[stage]]
+kind = "find_clusters"
+noise = "measured"
 )";
 
 /// All stages that need not the whole image.
@@ -339,6 +359,128 @@ void a_queue_allocates_nothing_either() {
   check::equal(skipstream_queue_finish(queue), SKIPSTREAM_OK);
   skipstream_queue_destroy(queue);
   skipstream_image_destroy(image);
+  skipstream_config_destroy(config);
+}
+
+skipstream_options with_arena(const skipstream_options& options, std::span<std::byte> arena) {
+  skipstream_options with = options;
+  with.arena = arena.data();
+  with.arena_bytes = arena.size();
+  return with;
+}
+
+/// Bytes that begin takes from the system for an image of so many columns in an arena.
+std::size_t beside_arena(const skipstream_config* config, std::int64_t cols) {
+  Seen seen(0);
+  auto info = info_for(config);
+  info.n_cols = cols;
+  const auto options = options_for(seen);
+  skipstream_image* image = nullptr;
+  check::equal(skipstream_image_begin(config, &info, &options, &image), SKIPSTREAM_OK);
+  std::vector<std::byte> arena(static_cast<std::size_t>(skipstream_image_plan(image)->arena_bytes));
+  skipstream_image_destroy(image);
+  const auto with = with_arena(options, arena);
+  const std::size_t before = n_allocated_bytes;
+  check::equal(skipstream_image_begin(config, &info, &with, &image), SKIPSTREAM_OK);
+  const std::size_t taken = n_allocated_bytes - before;
+  skipstream_image_destroy(image);
+  return taken;
+}
+
+void an_arena_holds_what_grows_with_the_image() {
+  const auto samples = readout();
+  const auto* bytes = reinterpret_cast<const std::byte*>(samples.data());
+  for (const char* text : {usual_chain, long_chain, barrier_chain}) {
+    skipstream_config* config = read(text);
+    std::array<Seen, 2> seen{Seen(n_rows * n_cols), Seen(n_rows * n_cols)};
+    skipstream_image* image = begun(config, options_for(seen[0]));
+    const auto needed = static_cast<std::size_t>(skipstream_image_plan(image)->arena_bytes);
+    check::that(needed > 64U << 10U, "an arena of " + std::to_string(needed) + " bytes");
+    check::equal(skipstream_image_push(image, bytes, samples.size() * 2), SKIPSTREAM_OK);
+    check::equal(skipstream_image_finish(image), SKIPSTREAM_OK);
+    skipstream_image_destroy(image);
+
+    constexpr std::size_t guard = 37;  // also, no address of any alignment
+    std::vector<std::byte> memory(guard + needed + guard, std::byte{0xa5});
+    const auto arena = std::span(memory).subspan(guard, needed);
+    for (int again = 0; again < 2; ++again) {  // it can be handed in again
+      seen[1].n_values = seen[1].n_cells = 0;
+      image = begun(config, with_arena(options_for(seen[1]), arena));
+      check::equal(skipstream_image_plan(image)->arena_bytes, static_cast<std::int64_t>(needed));
+      check::equal(skipstream_image_push(image, bytes, samples.size() * 2), SKIPSTREAM_OK);
+      check::equal(skipstream_image_finish(image), SKIPSTREAM_OK, skipstream_image_error(image));
+      check::that(seen[0].n_values == seen[1].n_values && seen[0].n_cells == seen[1].n_cells &&
+                      std::memcmp(seen[0].values.data(), seen[1].values.data(),
+                                  seen[0].n_values * sizeof(double)) == 0 &&
+                      std::memcmp(seen[0].cells.data(), seen[1].cells.data(),
+                                  seen[0].n_cells * sizeof(std::int64_t)) == 0,
+                  "the same rows");
+      skipstream_image_destroy(image);
+    }
+    const auto is_untouched = [](std::byte byte) { return byte == std::byte{0xa5}; };
+    check::that(std::all_of(memory.begin(), memory.begin() + guard, is_untouched) &&
+                    std::all_of(memory.end() - guard, memory.end(), is_untouched),
+                "nothing is written beside the arena");
+
+    const std::size_t few = beside_arena(config, 50);
+    const std::size_t many = beside_arena(config, 1000);
+    check::that(many < few + 1000, std::to_string(few) + " bytes beside the arena of 50 columns, " +
+                                       std::to_string(many) + " of 1000");
+
+    const auto info = info_for(config);
+    for (const std::size_t n : {needed - 1, std::size_t{1}}) {
+      const auto options = with_arena(options_for(seen[1]), arena.first(n));
+      check::equal(skipstream_image_begin(config, &info, &options, &image),
+                   SKIPSTREAM_CONFIG_ERROR);
+      check::equal(
+          std::string(skipstream_image_error(image)),
+          "arena_bytes: must be at least " + std::to_string(needed) + "; got " + std::to_string(n));
+      skipstream_image_destroy(image);
+    }
+    auto options = options_for(seen[1]);
+    options.arena_bytes = 1;
+    check::equal(skipstream_image_begin(config, &info, &options, &image), SKIPSTREAM_CONFIG_ERROR);
+    check::equal(std::string(skipstream_image_error(image)),
+                 std::string("arena: is NULL, but arena_bytes is not 0"));
+    skipstream_image_destroy(image);
+    skipstream_config_destroy(config);
+  }
+}
+
+void an_arena_holds_a_queue() {
+  const auto samples = readout();
+  skipstream_config* config = read(usual_chain);
+  std::vector<std::byte> memory((2U << 20U) + 3000);
+  for (const auto policy : {SKIPSTREAM_BLOCK, SKIPSTREAM_DROP, SKIPSTREAM_SPILL}) {
+    Seen seen(n_rows * n_cols);
+    skipstream_image* image = begun(config, options_for(seen));
+    skipstream_queue_options options{};
+    options.struct_size = sizeof options;
+    skipstream_queue_options_init(&options);
+    options.policy = policy;
+    options.max_bytes = 3000;
+    options.arena = memory.data();
+    options.arena_bytes = 3000;
+    skipstream_queue* queue = nullptr;
+    check::equal(skipstream_queue_begin(image, &options, &queue), SKIPSTREAM_CONFIG_ERROR);
+    check::that(std::string(skipstream_queue_error(queue)).starts_with("arena_bytes: must be"),
+                skipstream_queue_error(queue));
+    skipstream_queue_destroy(queue);
+    skipstream_image_destroy(image);
+
+    image = begun(config, options_for(seen));
+    options.arena_bytes = memory.size();
+    const std::size_t before = n_allocated_bytes;
+    check::equal(skipstream_queue_begin(image, &options, &queue), SKIPSTREAM_OK);
+    check::that(n_allocated_bytes - before < 64U << 10U, "what waits is in the arena");
+    for (std::size_t row = 0; row < n_rows; ++row) {
+      skipstream_queue_push(queue, samples.data() + row * n_cols * n_skips, 2 * n_cols * n_skips);
+    }
+    check::equal(skipstream_queue_finish(queue), SKIPSTREAM_OK);
+    check::equal(seen.n_values, static_cast<std::size_t>(n_rows * n_cols));
+    skipstream_queue_destroy(queue);
+    skipstream_image_destroy(image);
+  }
   skipstream_config_destroy(config);
 }
 
@@ -788,6 +930,8 @@ int main() {
   rows_and_clusters_are_those_of_cpp();
   nothing_is_allocated_between_begin_and_finish();
   a_queue_allocates_nothing_either();
+  an_arena_holds_what_grows_with_the_image();
+  an_arena_holds_a_queue();
   rows_have_statistics_and_alarms_without_an_allocation();
   memory_that_runs_out_is_a_status();
   errors_say_the_line_and_what_would_be_right();

@@ -201,6 +201,12 @@ typedef struct skipstream_options {
   int64_t memory_bytes;     /* -1: any; begin fails where the image would need more */
   int64_t spool_bytes;      /* 48 MiB: of a barrier's rows in memory; the others go to a file */
   const char* spool_folder; /* "/tmp": of that file, which has no name */
+  /* NULL: none. Memory for samples, pixels, masks and tables of the image, in huge or locked pages
+   * or wherever it is wanted; begin fails where it is less than plan.arena_bytes. It is the
+   * caller's again after destroy. Texts and lists, which do not grow with the image, come from the
+   * system. */
+  void* arena;
+  size_t arena_bytes;
 } skipstream_options;
 
 SKIPSTREAM_EXPORT void skipstream_options_init(skipstream_options* options) SKIPSTREAM_NOEXCEPT;
@@ -209,6 +215,7 @@ SKIPSTREAM_EXPORT void skipstream_options_init(skipstream_options* options) SKIP
 typedef struct skipstream_plan {
   int64_t total_bytes; /* of memory, at most */
   int64_t delay_rows;  /* rows that are held back because their neighbours are needed */
+  int64_t arena_bytes; /* that an arena must have; also where there is none, to ask for it */
   int32_t has_barrier; /* a stage needs the whole image: rows leave it in finish alone */
 } skipstream_plan;
 
@@ -281,6 +288,8 @@ typedef struct skipstream_queue_options {
   skipstream_queue_policy policy; /* SKIPSTREAM_BLOCK */
   int64_t max_bytes;              /* 64 MiB of samples that wait in memory, taken at once */
   const char* spill_folder;       /* "/tmp": of the temporary file, which has no name */
+  void* arena;                    /* NULL: none. For what waits; max_bytes + 2 MiB do */
+  size_t arena_bytes;
 } skipstream_queue_options;
 
 SKIPSTREAM_EXPORT void skipstream_queue_options_init(skipstream_queue_options* options)

@@ -1,6 +1,7 @@
 #pragma once
 
 /// Everything an embedder needs: read a config, describe an image, push rows.
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/error.hpp"
 #include "skipstream/base/image.hpp"
 #include "skipstream/base/mask.hpp"

@@ -132,9 +132,9 @@ class Pipeline::SampleLink : public SampleOutput {
 };
 
 struct Pipeline::Buffer {
-  std::vector<double> values;
-  std::vector<std::uint32_t> mask;
-  std::vector<double*> planes;
+  Array<double> values;
+  Array<std::uint32_t> mask;
+  Array<double*> planes;
 };
 
 Pipeline::Pipeline(Chain chain, PipelineOptions options)

@@ -74,8 +74,8 @@ void SampleRecords::begin(std::int64_t n_rows, std::int64_t n_cols, std::int64_t
   firsts_.resize(static_cast<std::size_t>(n_histograms));
   if (firsts_.empty()) return;
   const std::size_t n_groups = (firsts_.size() + group - 1) / group;
-  counts_.assign(n_threads,
-                 std::vector<std::uint32_t>(n_groups * group * static_cast<std::size_t>(n_cells)));
+  counts_.resize(n_threads);
+  for (auto& counts : counts_) counts.resize(n_groups * group * static_cast<std::size_t>(n_cells));
 }
 
 std::int64_t SampleRecords::bytes() const {
@@ -148,7 +148,7 @@ void SampleRecords::record(const std::byte* samples, std::int64_t first_pixel,
 SampleHistograms SampleRecords::histograms() const {
   SampleHistograms all;
   const std::size_t n = firsts_.size();
-  const auto cells_of = [](const std::vector<std::uint32_t>& counts, std::size_t begin,
+  const auto cells_of = [](const Array<std::uint32_t>& counts, std::size_t begin,
                            std::int64_t cell) {
     const std::size_t at = begin * static_cast<std::size_t>(n_cells);
     return std::span(counts).subspan(at + static_cast<std::size_t>(cell) * group, group);

@@ -7,6 +7,7 @@
 #include <span>
 #include <utility>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/error.hpp"
 #include "skipstream/base/large_vector.hpp"
 #include "skipstream/base/mask.hpp"
@@ -160,11 +161,11 @@ class LabelledRow {
   }
 
   std::size_t n_runs = 0;
-  std::vector<std::int32_t> labels;
+  Array<std::int32_t> labels;
 
  private:
-  std::vector<std::int32_t> numbers_;
-  std::vector<kernels::Marks> marks_;
+  Array<std::int32_t> numbers_;
+  Array<kernels::Marks> marks_;
 };
 
 /// Neighbouring pixels of one row, half-open.
@@ -298,8 +299,7 @@ class FindClusters::Finder {
     rows_.resize(rows_at_once * n_columns);
     if (measures_noise_) usable_.resize(static_cast<std::size_t>(n_cols_));
     if (config_.keep_pixels) {
-      pixels_ =
-          std::make_unique_for_overwrite<KeptPixel[]>(static_cast<std::size_t>(config_.max_pixels));
+      pixels_.resize(static_cast<std::size_t>(config_.max_pixels));
       pixel_rows_.resize(pixels_at_once * n_pixel_columns);
     }
     if (config_.label_image) {
@@ -890,45 +890,45 @@ class FindClusters::Finder {
   double threshold_ = nan;  ///< in the unit of the pixels
   double seed_ = nan;
 
-  std::vector<double> usable_;
+  Array<double> usable_;
   double sum_of_sigmas_ = 0;
   std::int64_t n_sigmas_ = 0;
 
   std::int64_t n_rows_ = 0;
-  std::vector<std::uint64_t> words_;
+  Array<std::uint64_t> words_;
   LabelledRow previous_{0};  ///< the row above
   LabelledRow current_{0};
-  std::vector<LabelledRow> older_;     ///< that link_distance reaches above `previous_`
-  std::vector<std::int32_t> reaches_;  ///< columns that a link spans, by rows; none: connectivity
-  std::vector<std::int32_t> first_touching_;  ///< of the runs above, for each current run
-  std::vector<std::int32_t> past_touching_;
-  std::vector<std::uint32_t> new_runs_;
-  std::vector<std::uint32_t> old_runs_;
-  std::vector<std::uint32_t> joining_runs_;
-  std::vector<std::int32_t> left_;
+  Array<LabelledRow> older_;            ///< that link_distance reaches above `previous_`
+  Array<std::int32_t> reaches_;         ///< columns that a link spans, by rows; none: connectivity
+  Array<std::int32_t> first_touching_;  ///< of the runs above, for each current run
+  Array<std::int32_t> past_touching_;
+  Array<std::uint32_t> new_runs_;
+  Array<std::uint32_t> old_runs_;
+  Array<std::uint32_t> joining_runs_;
+  Array<std::int32_t> left_;
   std::size_t n_labels_ = 0;
-  std::vector<OpenCluster> clusters_;    ///< by label
-  std::vector<std::int32_t> parents_;    ///< by label; itself: a cluster of its own
-  std::vector<std::int64_t> last_rows_;  ///< by label; the last row that it reaches
-  std::vector<std::int32_t> free_;       ///< labels to be used again
-  std::vector<std::int32_t> joined_;     ///< labels that become free with the end of the row
+  Array<OpenCluster> clusters_;    ///< by label
+  Array<std::int32_t> parents_;    ///< by label; itself: a cluster of its own
+  Array<std::int64_t> last_rows_;  ///< by label; the last row that it reaches
+  Array<std::int32_t> free_;       ///< labels to be used again
+  Array<std::int32_t> joined_;     ///< labels that become free with the end of the row
   std::size_t n_free_ = 0;
 
-  std::vector<Cell> rows_;
+  Array<Cell> rows_;
   std::size_t n_row_cells_ = 0;
 
-  std::unique_ptr<KeptPixel[]> pixels_;
+  UnsetArray<KeptPixel> pixels_;
   std::int64_t n_used_pixels_ = 0;
   std::int32_t free_pixel_ = -1;
   std::int64_t n_lost_ = 0;
-  std::vector<Cell> pixel_rows_;
+  Array<Cell> pixel_rows_;
   std::size_t n_pixel_cells_ = 0;
 
   bool learning_ = false;
   std::int64_t next_serial_ = 0;
-  std::vector<std::int64_t> final_labels_;  ///< by serial; below 0: that of serial -value - 1
-  std::vector<double> labels_;
-  std::vector<double*> planes_;
+  Array<std::int64_t> final_labels_;  ///< by serial; below 0: that of serial -value - 1
+  Array<double> labels_;
+  Array<double*> planes_;
 };
 
 FindClusters::FindClusters(Config config) : config_(std::move(config)) {}

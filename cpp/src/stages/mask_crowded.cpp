@@ -15,8 +15,8 @@ StagePlan MaskCrowded::begin(const ImageInfo& image, const std::vector<PlaneInfo
   }
   const std::int64_t n_held = 2 * config_.radius + 1;
   held_ = RowRing(image, planes.size(), n_held);
-  sums_.assign(static_cast<std::size_t>(n_held),
-               std::vector<std::int64_t>(static_cast<std::size_t>(n_cols_) + 1));
+  sums_.resize(static_cast<std::size_t>(n_held));
+  for (auto& sums : sums_) sums.resize(static_cast<std::size_t>(n_cols_) + 1);
   return {.planes = planes,
           .delay_rows = n_held - 1,
           .state_bytes = held_.bytes() +

@@ -39,7 +39,7 @@ StagePlan MaskHalo::begin(const ImageInfo& image, const std::vector<PlaneInfo>& 
 }
 
 void MaskHalo::find_bright(const double* values, const std::uint32_t* mask,
-                           std::vector<Run>& runs) const {
+                           Array<Run>& runs) const {
   runs.clear();
   for (std::int32_t c = 0; c < n_cols_; ++c) {
     const bool is_bright = config_.threshold
@@ -54,7 +54,7 @@ void MaskHalo::find_bright(const double* values, const std::uint32_t* mask,
   }
 }
 
-void MaskHalo::flag(std::uint32_t* mask, const std::vector<Run>& runs, std::int64_t distance) {
+void MaskHalo::flag(std::uint32_t* mask, const Array<Run>& runs, std::int64_t distance) {
   const std::int64_t reach = reaches_[static_cast<std::size_t>(distance)];
   std::int64_t done = 0;
   for (const auto& run : runs) {
@@ -68,7 +68,7 @@ void MaskHalo::push(PixelChunk& chunk, StageOutput& output) {
   for (std::int64_t r = 0; r < chunk.n_rows; ++r) {
     held_.append(chunk, r);
     const std::int64_t row = held_.end() - 1;
-    const auto runs_of = [this](std::int64_t of) -> std::vector<Run>& {
+    const auto runs_of = [this](std::int64_t of) -> Array<Run>& {
       return runs_[static_cast<std::size_t>(of) % runs_.size()];
     };
     find_bright(held_.values(row), held_.mask(row), runs_of(row));

@@ -10,7 +10,8 @@ StagePlan MaskSerialHits::begin(const ImageInfo& image, const std::vector<PlaneI
   n_cols_ = image.n_cols;
   constexpr std::size_t n_sums = 3;
   held_ = RowRing(image, planes.size(), 2);
-  sums_.assign(n_sums, std::vector<std::int64_t>(static_cast<std::size_t>(n_cols_) + 1));
+  sums_.resize(n_sums);
+  for (auto& sums : sums_) sums.resize(static_cast<std::size_t>(n_cols_) + 1);
   return {.planes = planes,
           .delay_rows = 1,
           .state_bytes = held_.bytes() +

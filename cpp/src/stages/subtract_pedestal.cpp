@@ -23,8 +23,8 @@ bool contains(const IndexRanges& indices, std::int64_t index) {
 }
 
 template <class... T>
-std::int64_t bytes_of(const std::vector<T>&... vectors) {
-  return static_cast<std::int64_t>(((vectors.capacity() * sizeof(T)) + ... + 0U));
+std::int64_t bytes_of(const Array<T>&... arrays) {
+  return static_cast<std::int64_t>(((arrays.capacity() * sizeof(T)) + ... + 0U));
 }
 
 }  // namespace

@@ -16,39 +16,40 @@
 #include <sys/mman.h>
 #endif
 
+#include "skipstream/base/arena.hpp"
+
 namespace skipstream {
 
 /// Memory for large arrays: in huge pages where the system has them, since the first touch of
 /// common pages takes longer than what is done with them; and not set to zero by `resize`.
 template <class T>
-class LargeAllocator {
+class LargeAllocator : public UnsetAllocator<T> {
  public:
-  using value_type = T;
+  template <class U>
+  struct rebind {
+    using other = LargeAllocator<U>;
+  };
 
   LargeAllocator() = default;
   template <class U>
-  LargeAllocator(const LargeAllocator<U>& /*other*/) {}  // NOLINT(google-explicit-constructor)
+  LargeAllocator(const LargeAllocator<U>& other)  // NOLINT(google-explicit-constructor)
+      : UnsetAllocator<T>(other) {}
 
   [[nodiscard]] T* allocate(std::size_t n) {
     if (n > static_cast<std::size_t>(-1) / sizeof(T)) throw std::bad_array_new_length();
+    if (this->arena() != nullptr) {
+      if (void* room = this->arena()->take(n * sizeof(T))) return static_cast<T*>(room);
+    }
     void* memory = ::operator new(n * sizeof(T), alignment_of(n));
 #ifdef __linux__
     if (is_large(n)) madvise(memory, n * sizeof(T), MADV_HUGEPAGE);  // a wish, which may fail
 #endif
     return static_cast<T*>(memory);
   }
-  void deallocate(T* memory, std::size_t n) noexcept { ::operator delete(memory, alignment_of(n)); }
-  template <class U, class... Arguments>
-  void construct(U* at, Arguments&&... arguments) {
-    if constexpr (sizeof...(Arguments) == 0 && std::is_trivially_default_constructible_v<U>) {
-      ::new (static_cast<void*>(at)) U;
-    } else {
-      ::new (static_cast<void*>(at)) U(std::forward<Arguments>(arguments)...);
+  void deallocate(T* memory, std::size_t n) noexcept {
+    if (this->arena() == nullptr || !this->arena()->holds(memory)) {
+      ::operator delete(memory, alignment_of(n));
     }
-  }
-  template <class U>
-  friend bool operator==(const LargeAllocator& /*a*/, const LargeAllocator<U>& /*b*/) {
-    return true;
   }
 
  private:
@@ -64,7 +65,8 @@ template <class T>
 using LargeVector = std::vector<T, LargeAllocator<T>>;
 
 /// An array that grows at its end without a copy once it is large: its pages move to where there
-/// is room. A vector that doubles would touch twice the memory.
+/// is room. A vector that doubles would touch twice the memory. What is reserved at first may be in
+/// an arena.
 template <class T>
 class GrowingArray {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -78,7 +80,9 @@ class GrowingArray {
   }
   GrowingArray(const GrowingArray&) = delete;
   GrowingArray& operator=(const GrowingArray&) = delete;
-  ~GrowingArray() { release(memory_, capacity_bytes_); }
+  ~GrowingArray() {
+    if (!is_in_arena()) release(memory_, capacity_bytes_);
+  }
 
   /// Room for `n` values in all, without an allocation until they are there.
   void reserve(std::size_t n) {
@@ -104,6 +108,10 @@ class GrowingArray {
     std::swap(memory_, other.memory_);
     std::swap(size_, other.size_);
     std::swap(capacity_bytes_, other.capacity_bytes_);
+    std::swap(arena_, other.arena_);
+  }
+  [[nodiscard]] bool is_in_arena() const {
+    return arena_ != nullptr && memory_ != nullptr && arena_->holds(memory_);
   }
 #ifdef __linux__
   static bool is_mapped(std::size_t n_bytes) { return n_bytes >= 2 * page_bytes; }
@@ -134,6 +142,21 @@ class GrowingArray {
   }
 
   void grow(std::size_t n_bytes) {
+    if (arena_ != nullptr && memory_ == nullptr) {
+      memory_ = static_cast<T*>(arena_->take(n_bytes));
+      if (memory_ != nullptr) {
+        capacity_bytes_ = n_bytes;
+        return;
+      }
+    }
+    if (is_in_arena()) {
+      GrowingArray moved;
+      moved.arena_ = nullptr;
+      moved.grow(std::max(n_bytes, 2 * capacity_bytes_));
+      moved.append({memory_, size_});
+      swap(moved);
+      return;
+    }
     std::size_t capacity = std::max(n_bytes, 2 * capacity_bytes_);
     T* grown = nullptr;
 #ifdef __linux__
@@ -165,6 +188,7 @@ class GrowingArray {
   T* memory_ = nullptr;
   std::size_t size_ = 0;
   std::size_t capacity_bytes_ = 0;
+  Arena* arena_ = Arena::current();
 };
 
 }  // namespace skipstream

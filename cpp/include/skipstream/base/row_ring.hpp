@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/chunk.hpp"
 #include "skipstream/base/memory.hpp"
 #include "skipstream/base/stage.hpp"
@@ -69,9 +70,9 @@ class RowRing {
   std::int64_t n_rows_ = 1;
   std::int64_t begin_ = 0;
   std::int64_t end_ = 0;
-  std::vector<std::uint32_t> mask_;
-  std::vector<std::vector<double>> planes_;
-  std::vector<double*> sent_;
+  Array<std::uint32_t> mask_;
+  Array<Array<double>> planes_;
+  Array<double*> sent_;
 };
 
 }  // namespace skipstream

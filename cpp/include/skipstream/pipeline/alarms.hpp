@@ -9,6 +9,7 @@
 #include <tuple>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/chunk.hpp"
 #include "skipstream/base/image.hpp"
 #include "skipstream/base/stage.hpp"
@@ -134,8 +135,8 @@ class RowWatch {
   double gain_ = 1;
   bool has_pedestal_ = true;  ///< not while samples have their largest one still to be added
   std::vector<Watched> watched_;
-  std::vector<double> values_;
-  std::vector<double> work_;
+  Array<double> values_;
+  Array<double> work_;
   std::array<double, 3> sums_{};          ///< of pedestal, noise, noise_e
   std::array<std::int64_t, 3> totals_{};  ///< of flagged, saturated, missing
   std::int64_t n_known_ = 0;              ///< rows with a noise

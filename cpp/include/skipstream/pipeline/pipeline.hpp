@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/image.hpp"
 #include "skipstream/base/large_vector.hpp"
 #include "skipstream/base/source.hpp"
@@ -180,7 +181,7 @@ class Pipeline {
   std::int64_t rows_sampled_ = 0;  ///< without those that lost samples
   bool in_order_ = false;          ///< a sample stage needs the rows one after another
   RowAssembly assembly_;           ///< of rows that come in parts
-  std::vector<std::byte> zeros_;   ///< a lost row, for stages on samples
+  Array<std::byte> zeros_;         ///< a lost row, for stages on samples
   std::int64_t n_lost_rows_ = 0;   ///< that stages on samples have not seen yet
   std::int64_t end_lost_row_ = 0;  ///< rows below it that stages on samples send on are lost
   bool lost_first_row_ = false;
@@ -195,10 +196,10 @@ class Pipeline {
   std::vector<PipelineTable> tables_;
   std::vector<TableTap> table_taps_;
   std::vector<Buffer> buffers_;
-  std::vector<std::byte*> read_scratch_;
-  std::vector<std::byte*> reduce_scratch_;
-  std::vector<std::vector<double*>> block_planes_;  ///< per thread
-  std::vector<std::vector<std::byte>> scratch_;
+  Array<std::byte*> read_scratch_;
+  Array<std::byte*> reduce_scratch_;
+  Array<Array<double*>> block_planes_;  ///< per thread
+  Array<Array<std::byte>> scratch_;
   SampleRecords records_;
   RowWatch watch_;
   bool is_watched_ = false;

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/sample.hpp"
 
 namespace skipstream {
@@ -43,8 +44,8 @@ class RowAssembly {
   std::size_t sample_bytes_ = 1;
   std::size_t row_bytes_ = 0;
   std::size_t n_bytes_ = 0;
-  std::vector<std::byte> bytes_;
-  std::vector<SampleRange> lost_;
+  Array<std::byte> bytes_;
+  Array<SampleRange> lost_;
 };
 
 }  // namespace skipstream

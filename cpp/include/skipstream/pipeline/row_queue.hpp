@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/pipeline/pipeline.hpp"
 
 namespace skipstream {
@@ -90,8 +91,8 @@ class RowQueue {
   QueueSink sink_;
   std::int64_t sample_bytes_;
   QueuePolicy policy_;
-  std::vector<std::byte> ring_;
-  std::vector<std::byte> read_back_;  ///< from the file
+  Array<std::byte> ring_;
+  Array<std::byte> read_back_;  ///< from the file
   std::array<Loss, max_losses> losses_{};
   int file_ = -1;
 

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/large_vector.hpp"
 #include "skipstream/base/sample.hpp"
 
@@ -63,10 +64,10 @@ class SampleRecords {
   SampleFormat format_;
   std::vector<KeptRegion> regions_;
   std::vector<LargeVector<std::byte>> kept_;
-  std::vector<std::int64_t> firsts_;  ///< stored number of bin 0, by histogram
+  Array<std::int64_t> firsts_;  ///< stored number of bin 0, by histogram
   /// By thread: groups of histograms, of whose cells (below, bins, above, left out) those of the
   /// same number lie side by side.
-  std::vector<std::vector<std::uint32_t>> counts_;
+  Array<Array<std::uint32_t>> counts_;
 };
 
 }  // namespace skipstream

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/image.hpp"
 #include "skipstream/base/stage.hpp"
 #include "skipstream/config/describe.hpp"
@@ -60,9 +61,9 @@ class Calibrate : public PixelStage {
   std::int64_t end_row_ = 0;
   std::size_t begin_col_ = 0;
   std::size_t end_col_ = 0;
-  std::vector<double> pixels_;  ///< active and usable
+  Array<double> pixels_;  ///< active and usable
   double gain_ = 1.0;
-  std::vector<double> divisors_;  ///< per plane
+  Array<double> divisors_;  ///< per plane
 };
 
 }  // namespace skipstream

@@ -10,6 +10,7 @@
 #include <tuple>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/image.hpp"
 #include "skipstream/base/stage.hpp"
 #include "skipstream/config/describe.hpp"
@@ -163,8 +164,8 @@ class CompressSkips {
   std::int64_t scratch_bytes_ = 0;
   std::int64_t group_offset_ = 0;  ///< of the group's samples in the scratch
   bool has_foreign_ = false;
-  std::vector<std::size_t> growing_means_;  ///< statistics mean(n), by n
-  std::vector<std::size_t> lone_samples_;   ///< statistics sample(s)
+  Array<std::size_t> growing_means_;  ///< statistics mean(n), by n
+  Array<std::size_t> lone_samples_;   ///< statistics sample(s)
   bool wants_sums_ = false;
   bool wants_order_ = false;     ///< the order of floating samples
   bool wants_ends_ = false;      ///< the first sample and the last

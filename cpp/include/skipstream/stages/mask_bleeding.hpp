@@ -4,6 +4,7 @@
 #include <tuple>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/image.hpp"
 #include "skipstream/base/stage.hpp"
 #include "skipstream/config/describe.hpp"
@@ -36,7 +37,7 @@ class MaskBleeding : public PixelStage {
 
  private:
   Config config_;
-  std::vector<std::int64_t> last_rows_;  ///< of each column that are flagged
+  Array<std::int64_t> last_rows_;  ///< of each column that are flagged
 };
 
 }  // namespace skipstream

@@ -5,6 +5,7 @@
 #include <tuple>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/image.hpp"
 #include "skipstream/base/row_ring.hpp"
 #include "skipstream/base/stage.hpp"
@@ -49,15 +50,15 @@ class MaskCrowded : public PixelStage {
 
  private:
   void judge(std::int64_t row);
-  const std::vector<std::int64_t>& sums_of(std::int64_t row) const {
+  const Array<std::int64_t>& sums_of(std::int64_t row) const {
     return sums_[static_cast<std::size_t>(row) % sums_.size()];
   }
 
   Config config_;
   std::int64_t n_cols_ = 0;
   RowRing held_;
-  std::vector<std::int64_t> reaches_;            ///< columns, by distance in rows
-  std::vector<std::vector<std::int64_t>> sums_;  ///< hits in the columns before, of the held rows
+  Array<std::int64_t> reaches_;      ///< columns, by distance in rows
+  Array<Array<std::int64_t>> sums_;  ///< hits in the columns before, of the held rows
 };
 
 }  // namespace skipstream

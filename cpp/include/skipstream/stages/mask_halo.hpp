@@ -7,6 +7,7 @@
 #include <tuple>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/image.hpp"
 #include "skipstream/base/row_ring.hpp"
 #include "skipstream/base/stage.hpp"
@@ -58,14 +59,14 @@ class MaskHalo : public PixelStage {
     std::int32_t end;
   };
 
-  void find_bright(const double* values, const std::uint32_t* mask, std::vector<Run>& runs) const;
-  void flag(std::uint32_t* mask, const std::vector<Run>& runs, std::int64_t distance);
+  void find_bright(const double* values, const std::uint32_t* mask, Array<Run>& runs) const;
+  void flag(std::uint32_t* mask, const Array<Run>& runs, std::int64_t distance);
 
   Config config_;
   std::int64_t n_cols_ = 0;
   RowRing held_;
-  std::vector<std::int64_t> reaches_;   ///< columns, by distance in rows
-  std::vector<std::vector<Run>> runs_;  ///< bright ones of the last rows
+  Array<std::int64_t> reaches_;  ///< columns, by distance in rows
+  Array<Array<Run>> runs_;       ///< bright ones of the last rows
 };
 
 }  // namespace skipstream

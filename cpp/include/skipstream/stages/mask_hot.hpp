@@ -5,6 +5,7 @@
 #include <tuple>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/image.hpp"
 #include "skipstream/base/stage.hpp"
 #include "skipstream/config/describe.hpp"
@@ -58,7 +59,7 @@ class MaskHot : public PixelStage {
   std::int64_t end_row_ = 0;
   std::int64_t begin_col_ = 0;
   std::int64_t end_col_ = 0;
-  std::vector<Count> columns_;
+  Array<Count> columns_;
   std::int64_t n_hot_rows_ = 0;
 };
 

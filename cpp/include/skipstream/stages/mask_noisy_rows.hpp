@@ -5,6 +5,7 @@
 #include <tuple>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/image.hpp"
 #include "skipstream/base/stage.hpp"
 #include "skipstream/config/describe.hpp"
@@ -51,8 +52,8 @@ class MaskNoisyRows : public PixelStage {
   Config config_;
   std::int64_t begin_col_ = 0;
   std::int64_t end_col_ = 0;
-  std::vector<double> values_;
-  std::vector<double> work_;
+  Array<double> values_;
+  Array<double> work_;
   std::int64_t n_noisy_ = 0;
 };
 

@@ -4,6 +4,7 @@
 #include <tuple>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/image.hpp"
 #include "skipstream/base/row_ring.hpp"
 #include "skipstream/base/stage.hpp"
@@ -49,14 +50,14 @@ class MaskSerialHits : public PixelStage {
 
  private:
   void judge(std::int64_t row);
-  std::vector<std::int64_t>& sums_of(std::int64_t row) {
+  Array<std::int64_t>& sums_of(std::int64_t row) {
     return sums_[static_cast<std::size_t>(row + 1) % sums_.size()];
   }
 
   Config config_;
   std::int64_t n_cols_ = 0;
   RowRing held_;
-  std::vector<std::vector<std::int64_t>> sums_;  ///< hits in the columns before, of three rows
+  Array<Array<std::int64_t>> sums_;  ///< hits in the columns before, of three rows
 };
 
 }  // namespace skipstream

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/image.hpp"
 #include "skipstream/base/stage.hpp"
 #include "skipstream/config/describe.hpp"
@@ -47,8 +48,8 @@ class SubtractBaseline : public SampleStage {
   std::int64_t n_cols_ = 0;
   std::int64_t n_skips_ = 0;
   std::int64_t overscan_cols_ = 0;
-  std::vector<double> row_;
-  std::vector<double> region_;
+  Array<double> row_;
+  Array<double> region_;
 };
 
 }  // namespace skipstream

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/image.hpp"
 #include "skipstream/base/stage.hpp"
 #include "skipstream/config/describe.hpp"
@@ -134,34 +135,34 @@ class SubtractPedestal : public PixelStage {
   Config config_;
   std::vector<PlaneInfo> planes_;
   std::int64_t n_cols_ = 0;
-  std::vector<std::uint8_t> in_region_;    ///< per column
-  std::vector<std::uint8_t> skipped_row_;  ///< of the group that is observed
-  std::vector<double> values_;             ///< of the region of one group, or of one column
-  std::vector<double> work_;
-  std::vector<double> bins_;
+  Array<std::uint8_t> in_region_;    ///< per column
+  Array<std::uint8_t> skipped_row_;  ///< of the group that is observed
+  Array<double> values_;             ///< of the region of one group, or of one column
+  Array<double> work_;
+  Array<double> bins_;
 
   // Rows that wait for the rest of their group.
-  std::vector<double> held_;
-  std::vector<std::uint32_t> held_mask_;
-  std::vector<double*> held_planes_;
+  Array<double> held_;
+  Array<std::uint32_t> held_mask_;
+  Array<double*> held_planes_;
   std::int64_t n_held_ = 0;
   std::int64_t first_held_row_ = 0;
 
   // What the barrier gathers.
   bool keep_values_ = false;
-  std::vector<Pedestal> row_pedestals_;  ///< per group
-  std::vector<double> column_values_;    ///< (n_rows, n_cols), NaN: left out
-  std::vector<double> column_sums_;
-  std::vector<double> column_shifts_;  ///< first value of each column
-  std::vector<std::int64_t> column_counts_;
-  std::vector<Pedestal> column_pedestals_;
+  Array<Pedestal> row_pedestals_;  ///< per group
+  Array<double> column_values_;    ///< (n_rows, n_cols), NaN: left out
+  Array<double> column_sums_;
+  Array<double> column_shifts_;  ///< first value of each column
+  Array<std::int64_t> column_counts_;
+  Array<Pedestal> column_pedestals_;
 
   // Between rows.
-  Pedestal previous_;               ///< of the row before
-  std::vector<double> along_row_;   ///< what is subtracted from each column
-  std::vector<double> node_times_;  ///< in rows
-  std::vector<double> node_values_;
-  std::vector<double> curvatures_;
+  Pedestal previous_;         ///< of the row before
+  Array<double> along_row_;   ///< what is subtracted from each column
+  Array<double> node_times_;  ///< in rows
+  Array<double> node_values_;
+  Array<double> curvatures_;
   std::size_t segment_ = 0;
   double region_middle_ = 0;     ///< column
   std::int64_t n_observed_ = 0;  ///< rows
