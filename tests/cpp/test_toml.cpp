@@ -87,6 +87,8 @@ void mistakes_are_told_with_their_line() {
       {"[a.b]\n[a.b]", "config:2: [a.b] is there already"},
       {"a = {}\n[a.b]", "\"a\" is a value already"},
       {"a = [1]\n[a.b]", "\"a\" is a value already"},
+      {"a = []\n[[a]]", "config:2: [a] is there already"},
+      {"a = [{b = 1}]\n[a.c]", "\"a\" is a value already"},
       {"a = {b = {}, b.c = 1}", "\"b\" is a value already"},
       {"[a.b.c.d.e.f.g.h]\ni = {j.k.l.m.n.o.p.q = 1}", "config:2: nested too deeply"},
       {"a = " + std::string(40, '['), "config:1: nested too deeply"},
@@ -100,6 +102,22 @@ void mistakes_are_told_with_their_line() {
       error = thrown.what();
     }
     check::that(error.find(message) != std::string::npos, text + " gave " + error);
+  }
+  try {
+    parse_toml("a = 1 b = 2\nc = 3\n");
+  } catch (const ConfigError& thrown) {
+    check::equal(std::string(thrown.what()),
+                 std::string("config:1: one key or header a line; remove b = 2"));
+  }
+  try {
+    parse_toml(
+        "c = 3\na = 1 b = "
+        "\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\"\n");
+  } catch (const ConfigError& thrown) {
+    // 20 bytes would end within the third of the last characters.
+    check::equal(std::string(thrown.what()),
+                 std::string("config:2: one key or header a line; remove b = "
+                             "\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xe2\x82\xac\xe2\x82\xac"));
   }
 }
 
@@ -117,6 +135,7 @@ void values_are_read() {
       {"a = '\xed\x9f\xbf'", "{a = \"\xed\x9f\xbf\"}"},
       {"a.b = 1\na . c = 2\n[d]\n[d.e]\nf = {}\n", "{a = {b = 1, c = 2}, d = {e = {f = {}}}}"},
       {"[[a]]\n[a.b]\nc = 1\n[[a]]\n[[a.d]]\n", "{a = [{b = {c = 1}}, {d = [{}]}]}"},
+      {"a = [{b.c = 1}]\n[d]\n[d.e]\n", "{a = [{b = {c = 1}}], d = {e = {}}}"},
       {"a = {b = {c = 1, d.e = 2}, f = [{}]}", "{a = {b = {c = 1, d = {e = 2}}, f = [{}]}}"},
       {"a = \"\xe0\xa0\x80\xe1\x80\x80\xf0\x90\x80\x80\xf1\x80\x80\x80\xf4\x8f\xbf\xbf\"",
        "{a = \"\xe0\xa0\x80\xe1\x80\x80\xf0\x90\x80\x80\xf1\x80\x80\x80\xf4\x8f\xbf\xbf\"}"},
@@ -142,6 +161,7 @@ void keys_have_lines() {
   check::equal(toml.place_of("stage[0].kind: no stage"), std::string("cfg.toml:5: "));
   check::equal(toml.place_of("stage[0] a: works on 0.5"), std::string("cfg.toml:4: "));
   check::equal(toml.place_of("nothing"), std::string("cfg.toml: "));
+  check::equal(toml.place_of("input: stage[1] has no"), std::string("cfg.toml:2: "));
   check::equal(toml.place_of("output: stage[3] makes no"), std::string("cfg.toml: "));
 }
 

@@ -24,7 +24,7 @@ struct Node {
   bool is_table = false;
   bool is_tables = false;
   bool is_explicit = false;  ///< neither a header nor a dotted key may open it again
-  bool is_closed = false;    ///< an inline table or an array, complete as it stands
+  bool is_closed = false;    ///< an inline table, complete as it stands
 
   Node* find(const std::string& key) {
     for (auto& [name, node] : entries) {
@@ -131,10 +131,7 @@ class Parser {
     if (at_line_end()) return "the end of the line";
     std::size_t end = at_;
     while (end < text_.size() && text_[end] != '\n' && text_[end] != '\r' && end - at_ < 20) ++end;
-    while (end > at_ + 1 && end < text_.size() &&
-           (static_cast<unsigned char>(text_[end]) & 0xc0) == 0x80) {
-      --end;
-    }
+    while (end < text_.size() && (static_cast<unsigned char>(text_[end]) & 0xc0) == 0x80) --end;
     return std::string(text_.substr(at_, end - at_));
   }
 
@@ -262,7 +259,6 @@ class Parser {
   Node parse_array(std::size_t depth) {
     const std::int64_t line = line_;
     Node node;
-    node.is_closed = true;
     Value::List list;
     ++at_;
     for (;;) {
