@@ -371,19 +371,21 @@ void a_readout_that_ends_early_gives_the_rows_that_have_begun() {
 }
 
 void files_end_with_or_without_a_whole_packet() {
-  Readout readout({9, 10, 8}, {50});
-  Reader reader(readout);
-  for (std::size_t p = 0; p < readout.packets.size(); ++p) {
-    auto bytes = bytes_of(readout.packets[p]);
-    if (p == 30) bytes.resize(bytes.size() - 3);
-    reader.push(bytes);
-    if (p == 20 || p == 30) reader.packets.end_file();
+  for (const std::size_t n_there : {1, 2, 3, 10, 400}) {
+    Readout readout({9, 10, 8}, {50});
+    Reader reader(readout);
+    for (std::size_t p = 0; p < readout.packets.size(); ++p) {
+      auto bytes = bytes_of(readout.packets[p]);
+      if (p == 30) bytes.resize(n_there);
+      reader.push(bytes);
+      if (p == 20 || p == 30) reader.packets.end_file();
+    }
+    reader.finish();
+    readout.lose(readout.packets[30]);
+    check::that(reader.samples == readout.samples());
+    check::equal(reader.packets.counts().n_cut_packets, 1);
+    check::equal(reader.packets.counts().n_lost_packets, 1);
   }
-  reader.finish();
-  readout.lose(readout.packets[30]);
-  check::that(reader.samples == readout.samples());
-  check::equal(reader.packets.counts().n_cut_packets, 1);
-  check::equal(reader.packets.counts().n_lost_packets, 1);
 }
 
 void samples_behind_the_last_row_are_left_out() {
