@@ -170,7 +170,10 @@ bool nearly(double a, double b, double tolerance) {
 
 /// Labels 1, 2, ... in raster order of the first pixel, by flood fill; 0 outside.
 std::vector<int> flood_fill(const std::vector<char>& above, std::int64_t n_rows,
-                            std::int64_t n_cols, std::int64_t connectivity, int& n_labels) {
+                            std::int64_t n_cols, const FindClusters::Config& config,
+                            int& n_labels) {
+  const double reach = config.link_distance.value_or(config.connectivity == 4 ? 1 : std::sqrt(2));
+  const auto steps = static_cast<std::int64_t>(reach);
   std::vector<int> labels(above.size());
   std::vector<std::pair<std::int64_t, std::int64_t>> todo;
   n_labels = 0;
@@ -182,9 +185,9 @@ std::vector<int> flood_fill(const std::vector<char>& above, std::int64_t n_rows,
     while (!todo.empty()) {
       const auto [y, x] = todo.back();
       todo.pop_back();
-      for (std::int64_t dy = -1; dy <= 1; ++dy) {
-        for (std::int64_t dx = -1; dx <= 1; ++dx) {
-          if (connectivity == 4 && dx != 0 && dy != 0) continue;
+      for (std::int64_t dy = -steps; dy <= steps; ++dy) {
+        for (std::int64_t dx = -steps; dx <= steps; ++dx) {
+          if (std::sqrt(static_cast<double>(dx * dx + dy * dy)) > reach) continue;
           if (y + dy < 0 || y + dy >= n_rows || x + dx < 0 || x + dx >= n_cols) continue;
           const auto there = static_cast<std::size_t>((y + dy) * n_cols + x + dx);
           if (!above[there] || labels[there] != 0) continue;
@@ -213,7 +216,7 @@ void agrees_with_definitions(const Image& image, const FindClusters::Config& con
     }
   }
   int n_labels = 0;
-  const auto labels = flood_fill(above, image.n_rows, image.n_cols, config.connectivity, n_labels);
+  const auto labels = flood_fill(above, image.n_rows, image.n_cols, config, n_labels);
   struct Pixel {
     std::int64_t x, y;
     double value;
@@ -463,6 +466,27 @@ void chunks_do_not_matter() {
         check::that(same_bits(other.tables[t], whole.tables[t]), "rows at the end");
       }
       check::that(other.planes == whole.planes, "planes");
+    }
+  }
+}
+
+void pixels_within_the_link_distance_are_one_cluster() {
+  std::mt19937 generator(4);
+  for (int k = 0; k < 80; ++k) {
+    Image image = random_image(generator, 1 + generator() % 40, 1 + generator() % 90,
+                               std::array{0.01, 0.03, 0.1, 0.3}[k % 4]);
+    for (auto& mask : image.mask) mask = generator() % 40 == 0 ? mask_bit::bad_column : 0;
+    auto config = absolute(1, 8);
+    config.keep_pixels = true;
+    for (const double distance : {1.0, 1.4, 1.5, 2.0, 2.3, 3.0, 4.5, 7.0}) {
+      config.link_distance = distance;
+      const std::string what = "image " + std::to_string(k) + " at " + std::to_string(distance);
+      const auto whole = find(image, config);
+      agrees_with_definitions(image, config, whole, what);
+      const auto parts = find(image, config, {1 + static_cast<std::int64_t>(generator() % 5)});
+      for (std::size_t t = 0; t < 2; ++t) {
+        check::that(same_bits(parts.tables[t], whole.tables[t]), what + " in parts");
+      }
     }
   }
 }
@@ -863,8 +887,7 @@ void labels_are_those_of_a_flood_fill() {
     std::vector<char> above;
     for (const double value : image.values) above.push_back(value >= 1);
     int n_labels = 0;
-    const auto labels =
-        flood_fill(above, image.n_rows, image.n_cols, config.connectivity, n_labels);
+    const auto labels = flood_fill(above, image.n_rows, image.n_cols, config, n_labels);
     std::vector<double> ids(static_cast<std::size_t>(n_labels) + 1);
     for (std::size_t p = labels.size(); p-- > 0;) {
       ids[static_cast<std::size_t>(labels[p])] = labels[p] == 0 ? 0 : static_cast<double>(p + 1);
@@ -1019,6 +1042,7 @@ void scipy_label_vectors_agree() {
 int main(int argc, char** /*argv*/) {
   every_column_agrees_with_its_definition();
   chunks_do_not_matter();
+  pixels_within_the_link_distance_are_one_cluster();
   shapes_that_meet_late_are_one_cluster();
   a_large_spiral_is_one_cluster();
   more_clusters_than_columns_are_found_with_the_same_memory();

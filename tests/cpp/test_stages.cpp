@@ -119,19 +119,27 @@ Outcome push_through(PixelStage& stage, const ImageInfo& image, const Pixels& in
   outcome.pixels.infos = outcome.plan.planes;
   outcome.pixels.planes.resize(outcome.plan.planes.size());
   Collector collector(outcome.pixels);
+  std::int64_t latest = 0;
   for (const bool observing : {true, false}) {
     if (observing && !outcome.plan.barrier) continue;
     for (std::int64_t row = 0; row < input.n_rows; row += rows_at_once) {
       const std::int64_t n = std::min(rows_at_once, input.n_rows - row);
-      // Copies with a row behind the last that is not for the stage.
-      const auto beyond = [](std::size_t plane) { return plane == 0 ? -1e7 : -1e6; };
+      // Copies with a row behind the last, a noisy one, that is not for the stage.
+      const auto beyond = [&](std::size_t plane) {
+        Plane values;
+        for (std::int64_t c = 0; c < input.n_cols; ++c) {
+          values.push_back((plane == 0 ? -1e7 : -1e6) * static_cast<double>(1 + c % 3));
+        }
+        return values;
+      };
       constexpr std::uint32_t mask_beyond = 0xff00;
       std::vector<Plane> planes;
       std::vector<double*> pointers;
       for (const auto& plane : input.planes) {
         auto& copy = planes.emplace_back(plane.begin() + row * input.n_cols,
                                          plane.begin() + (row + n) * input.n_cols);
-        copy.insert(copy.end(), static_cast<std::size_t>(input.n_cols), beyond(planes.size() - 1));
+        const Plane last = beyond(planes.size() - 1);
+        copy.insert(copy.end(), last.begin(), last.end());
       }
       for (auto& plane : planes) pointers.push_back(plane.data());
       std::vector<std::uint32_t> mask(input.mask.begin() + row * input.n_cols,
@@ -142,16 +150,13 @@ Outcome push_through(PixelStage& stage, const ImageInfo& image, const Pixels& in
         stage.observe(chunk);
       } else {
         stage.push(chunk, collector);
-        const std::int64_t late = row + n - outcome.pixels.n_rows;
-        check::that(late <= outcome.plan.delay_rows, "no more delay than the plan says");
+        latest = std::max(latest, row + n - outcome.pixels.n_rows);
       }
-      const auto is_beyond = [&](const auto& plane, auto value) {
-        return std::all_of(plane.begin() + n * input.n_cols, plane.end(),
-                           [&](auto x) { return x == value; });
-      };
-      bool stay = is_beyond(mask, mask_beyond);
+      bool stay = std::all_of(mask.begin() + n * input.n_cols, mask.end(),
+                              [&](std::uint32_t bits) { return bits == mask_beyond; });
       for (std::size_t p = 0; p < planes.size(); ++p) {
-        stay = stay && is_beyond(planes[p], beyond(p));
+        const Plane last = beyond(p);
+        stay = stay && std::equal(last.begin(), last.end(), planes[p].begin() + n * input.n_cols);
       }
       check::that(stay, "rows beyond stay");
     }
@@ -159,6 +164,10 @@ Outcome push_through(PixelStage& stage, const ImageInfo& image, const Pixels& in
   }
   stage.finish(collector);
   check::equal(outcome.pixels.n_rows, input.n_rows, "every row leaves");
+  check::that(latest <= outcome.plan.delay_rows, "no more delay than the plan says");
+  if (rows_at_once == 1 && input.n_rows > outcome.plan.delay_rows) {
+    check::equal(latest, outcome.plan.delay_rows, "and no less");
+  }
   outcome.findings = stage.findings();
   return outcome;
 }
@@ -808,6 +817,7 @@ void flags_are_those_of_slow_definitions() {
               });
           check::equal(outcome.findings.at(0).value, n_noisy);
           check::equal(outcome.plan.state_bytes, 16 * n_cols);
+          check::that(!outcome.plan.barrier);
         }
       }
 
@@ -863,6 +873,21 @@ void flags_are_those_of_slow_definitions() {
     }
   }
 
+  // Two of four pixels are hot, and one in the overscan that is not counted.
+  const Pixels half = pixels(5, {{9, 0, 9, 0, 9}});
+  ImageInfo with_overscan = image_of(half);
+  with_overscan.overscan_cols = 1;
+  MaskHot::Config hot;
+  hot.column_fraction = 1;
+  hot.row_fraction = 0.5;
+  check::that(outcome_of<MaskHot>(hot, half, with_overscan).pixels.mask ==
+              std::vector<std::uint32_t>(5, 0));
+  const Pixels missing = pixels(3, {{nan, nan, nan}});
+  MaskNoisyRows::Config noisy;
+  noisy.max_noise = 1;
+  check::that(outcome_of<MaskNoisyRows>(noisy, missing, image_of(missing)).pixels.mask ==
+              std::vector<std::uint32_t>(3, 0));
+
   const Pixels no_rows = pixels(4, {Plane{}, Plane{}});
   const Outcome nothing = outcome_of<MaskSerialHits>({.threshold = 1}, no_rows, image_of(no_rows));
   check::that(nothing.pixels.n_rows == 0 && nothing.pixels.mask.empty());
@@ -875,6 +900,8 @@ void flags_are_those_of_slow_definitions() {
                              "mask_noisy_rows: flags nothing; give max_noise or max_outside");
   image.n_rows = -1;
   check::throws<ConfigError>([&] { MaskEdges({}).begin(image, input.infos); },
+                             "mask_edges.rows: needs the number of rows beforehand");
+  check::throws<ConfigError>([&] { MaskEdges({.rows = 1}).begin(image, input.infos); },
                              "mask_edges.rows: needs the number of rows beforehand");
   MaskEdges({.rows = 0}).begin(image, input.infos);
   image.n_cols = std::int64_t{1} << 31;

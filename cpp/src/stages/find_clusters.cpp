@@ -1155,10 +1155,6 @@ void permute_rows(std::span<Cell> cells, LargeVector<std::uint32_t>& from, Arriv
   for (std::size_t start = 0; start < from.size(); ++start) {
     constexpr std::uint32_t done = 0xffffffff;
     if (from[start] == done) continue;
-    if (from[start] == start) {
-      arrived(row(start), start);
-      continue;
-    }
     std::copy_n(row(start), n, spare.data());
     std::size_t to = start;
     while (from[to] != start) {

@@ -55,7 +55,7 @@ void MaskHot::push(PixelChunk& chunk, StageOutput& output) {
       count(values[i], mask[i], in_row);
     }
     const bool is_active = row >= begin_row_ && row < end_row_;
-    if (is_active && config_.row_fraction < 1 && exceeds(in_row, config_.row_fraction)) {
+    if (is_active && exceeds(in_row, config_.row_fraction)) {
       for (auto& bits : mask) bits |= mask_bit::bad_row;
       ++n_hot_rows_;
     }
