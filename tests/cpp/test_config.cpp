@@ -119,6 +119,7 @@ void the_nearest_name_is_found() {
       {"axs", {"axis", "method"}, "axis"},           // one left out
       {"axiis", {"axis", "method"}, "axis"},         // one too many
       {"axos", {"axis", "method"}, "axis"},          // another
+      {"oxos", {"axis", "method"}, "axis"},          // two others
       {"aixs", {"axis", "method"}, "axis"},          // two swapped
       {"xaxi", {"axis"}, "axis"},                    // one too many, and one left out
       {"axisxx", {"axis"}, "axis"},                  // two
@@ -206,6 +207,9 @@ void parameters_are_read_or_refused_in_words() {
         Value::List{Value::List{"x", whole}}, Value::List{Value::List{}}}) {
     check::equal(read_as<IndexRanges>(wrong), form + Value(wrong).text());
   }
+  IndexRanges before{{{5, 6}}};
+  check::that(detail::read(Value::List{whole}, before).empty() && before == IndexRanges{{{7, 7}}},
+              "in place of what was there");
   const std::string order = "a range must be [first, last] with 0 <= first <= last; got ";
   check::equal(read_as<IndexRanges>(Value::List{std::int64_t{-1}}), order + "-1");
   check::equal(

@@ -492,7 +492,7 @@ void pixels_within_the_link_distance_are_one_cluster() {
 }
 
 void shapes_that_meet_late_are_one_cluster() {
-  const std::vector<std::vector<std::string>> shapes{
+  std::vector<std::vector<std::string>> shapes{
       {"#...#", "#...#", "#...#", "#####"},          // U
       {"#.#.#.#", "#.#.#.#", "#.#.#.#", "#######"},  // comb
       {"#######", "#.#.#.#", "#.#.#.#", "#.#.#.#"},  // comb, upside down
@@ -500,6 +500,9 @@ void shapes_that_meet_late_are_one_cluster() {
       {"..#..", ".#.#.", "#...#", ".#.#.", "..#.."},                                  // diamond
       {"#.#.#", ".#.#.", "#.#.#"},  // checkerboard
   };
+  // And a wide one: as many runs of a row as can be, each of which joins two.
+  auto& wide = shapes.emplace_back(3);
+  for (std::size_t i = 0; i < 3 * 301; ++i) wide[i / 301] += i % 2 == 0 ? '#' : '.';
   for (std::size_t s = 0; s < shapes.size(); ++s) {
     Image image = drawn(shapes[s]);
     double n = 0;
