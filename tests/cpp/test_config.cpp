@@ -148,6 +148,8 @@ void the_nearest_name_is_found() {
     check::that(nearest_name(one.word, one.names) == one.nearest,
                 one.word + " gave " + nearest_name(one.word, one.names));
   }
+  const std::vector<char> alone{'a', 'x', 's'};  // nothing around it may be read
+  check::equal(nearest_name({alone.data(), alone.size()}, {"axis"}), std::string("axis"));
   check::that(unknown_name("axs", {"axis"}) == "\"axs\"; did you mean \"axis\"?");
   check::that(unknown_name("q", {"axis", "method"}) == "\"q\"; known: axis, method");
   check::that(unknown_name("q", {}) == "\"q\"; none is known");
