@@ -283,6 +283,7 @@ void packets_that_come_again_or_late_are_left_out() {
       {30, 25, 31, 26, 32, 27},  // three with others between
       {30, 28, 28, 28, 31},      // thrice the same
       {30, 5, 25, 6, 26},        // not one after another
+      {6, 5},                    // number 255 behind 0
       {7, 5},
       {10, 10},    // among the first
       {10, 4, 5},  // two of these: 4 and 5 are numbers 254 and 255

@@ -39,6 +39,7 @@ void mistakes_are_told_with_their_line() {
       {"a = 9223372036854775808", "config:1: 9223372036854775808: must fit 64 bits"},
       {"a = 1e999", "config:1: 1e999: must fit double precision"},
       {"a = 2026-11-26", "config:1: 2026-11-26: no parameter is a date or a time"},
+      {"a = 2026-1-1", "config:1: 2026-1-1: no parameter is a date or a time"},
       {"a = 07:32:00", "config:1: 07:32:00: no parameter is a date or a time"},
       {"a = \"\"\"b\"\"\"", "config:1: no parameter needs a string over several lines"},
       {"a = \"\\d\"", "config:1: \\ begins one of \\b"},
@@ -126,6 +127,8 @@ void values_are_read() {
       {"a = \"\\b\\t\\n\\f\\r\\\"\\\\\"", "{a = \"\b\t\n\f\r\\\"\\\\\"}"},
       {"a = \"\\u0041\\u00e9\\u20ac\\U0001F600\\ue000\\ud7ff\"",
        "{a = \"A\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xee\x80\x80\xed\x9f\xbf\"}"},
+      {"a = \"\\u07ff\\u0800\"", "{a = \"\xdf\xbf\xe0\xa0\x80\"}"},
+      {"a = [[[[1]]]]", "{a = [[[[1]]]]}"},
       {"a = \"\\U0010ffff\"", "{a = \"\xf4\x8f\xbf\xbf\"}"},
       {"\xef\xbb\xbf'k e' = 'b\\n' # c\r\n\t\"q\" = ''\r\n", "{k e = \"b\\\\n\", q = \"\"}"},
       {"a = [0x1F, 0xfF, 0o17, 0b1_01, 1_000, +1, -1, -0, 0]",
@@ -161,6 +164,7 @@ void keys_have_lines() {
   check::equal(toml.place_of("stage[0].kind: no stage"), std::string("cfg.toml:5: "));
   check::equal(toml.place_of("stage[0] a: works on 0.5"), std::string("cfg.toml:4: "));
   check::equal(toml.place_of("nothing"), std::string("cfg.toml: "));
+  check::equal(toml.place_of("stage[0] alone"), std::string("cfg.toml:4: "));
   check::equal(toml.place_of("input: stage[1] has no"), std::string("cfg.toml:2: "));
   check::equal(toml.place_of("output: stage[3] makes no"), std::string("cfg.toml: "));
 }
