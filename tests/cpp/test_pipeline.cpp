@@ -1,13 +1,17 @@
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <latch>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "check.hpp"
 #include "skipstream/base/error.hpp"
+#include "skipstream/base/mask.hpp"
 #include "skipstream/pipeline/pipeline.hpp"
 #include "skipstream/pipeline/workers.hpp"
 #include "stage_table.hpp"
@@ -270,6 +274,147 @@ void chunks_hold_whole_tiles_unless_their_rows_are_given() {
   check::equal(planned(7, 300), std::int64_t{7});
 }
 
+void each_table_gets_the_rows_of_its_own_stage() {
+  const auto samples = noise(12);
+  const auto* bytes = reinterpret_cast<const std::byte*>(samples.data());
+  const auto finder = [](double threshold) {
+    return stage("find_clusters",
+                 {{"threshold", threshold}, {"seed", threshold}, {"threshold_unit", "absolute"}});
+  };
+  const auto sizes = [&](const Value::List& finders) {
+    Value::List stages{stage("compress_skips")};
+    stages.insert(stages.end(), finders.begin(), finders.end());
+    Problems problems;
+    Pipeline pipeline(make_chain(stages, {}, problems), {});
+    pipeline.begin(image_info(12));
+    pipeline.push(bytes, 12);
+    pipeline.finish();
+    std::vector<std::size_t> n_cells;
+    for (const auto& table : pipeline.tables()) n_cells.push_back(table.cells.size());
+    return n_cells;
+  };
+  const auto low = sizes({finder(1032.0)});
+  const auto high = sizes({finder(1040.0)});
+  check::that(low[0] != high[0] && high[0] > 0);
+  check::that(sizes({finder(1032.0), finder(1040.0)}) == std::vector{low[0], high[0]});
+}
+
+/// Begins an image with an alarm, and reduces it.
+std::vector<RowStatistics> watched(const std::string& when, const std::string& unit = "adu",
+                                   const Value& gain = Value()) {
+  Value::List stages{stage("compress_skips")};
+  if (!gain.is_null()) stages.emplace_back(stage("calibrate", {{"gain", gain}}));
+  Problems problems;
+  PipelineOptions options;
+  options.alarms = {{.when = when, .name = "", .command = {}}};
+  options.fit_gain = [](std::span<const double> /*pixels*/) { return 2.0; };
+  Pipeline pipeline(make_chain(stages, {}, problems), options);
+  ImageInfo image = image_info(5);
+  image.unit = unit;
+  pipeline.begin(image);
+  std::vector<RowStatistics> rows;
+  pipeline.add_row_tap([&](const RowStatistics& row) { rows.push_back(row); });
+  const auto samples = noise(5);
+  pipeline.push(reinterpret_cast<const std::byte*>(samples.data()), 5);
+  pipeline.finish();
+  return rows;
+}
+
+void noise_in_electrons_needs_a_gain_that_is_known() {
+  for (const auto& row : watched("noise_e > 5", "electron")) {
+    check::that(row.noise > 0 && row.noise_e == row.noise);
+  }
+  for (const auto& row : watched("noise_e > 5 for 1 row", "adu", 2.0)) {
+    check::that(row.noise > 0 && row.noise_e == row.noise / 2);
+  }
+  check::throws<ConfigError>([] { watched("noise_e > 5"); },
+                             "alarm[0].when: noise_e needs a gain that is known");
+  check::throws<ConfigError>([] { watched("noise_e > 5", "adu", "fit"); },
+                             "alarm[0].when: noise_e needs a gain that is known");
+  for (const char* wrong : {"noise > 5x", "noise > 5 for 2x rows", "noise > 5 for 2 lines", ""}) {
+    check::throws<ConfigError>([&] { watched(wrong); }, "alarm[0].when: must be such as");
+  }
+}
+
+/// Rows of which pixels are missing, where the first three did not arrive.
+std::vector<bool> missing_rows(const Value& first_stage) {
+  Problems problems;
+  Pipeline pipeline(make_chain(Value::List{first_stage, stage("compress_skips")}, {}, problems),
+                    {});
+  pipeline.begin(image_info(7));
+  std::vector<bool> missing;
+  pipeline.add_tap(1, [&](const PixelChunk& chunk) {
+    for (std::int64_t r = 0; r < chunk.n_rows; ++r) {
+      const auto mask = chunk.mask_row(r);
+      missing.push_back((mask[0] & mask_bit::no_data) != 0);
+      for (const auto bits : mask) check::equal(bits, mask[0], "all pixels of a row");
+    }
+  });
+  const auto samples = noise(4);
+  pipeline.push_missing(2);
+  pipeline.push_missing(1);
+  pipeline.push(reinterpret_cast<const std::byte*>(samples.data()), 4);
+  pipeline.finish();
+  return missing;
+}
+
+void samples_of_a_lost_first_row_are_missed_where_they_end_the_image() {
+  check::that(missing_rows(stage("subtract_baseline")) ==
+              std::vector<bool>{true, true, true, false, false, false, false});
+  check::that(missing_rows(stage("correct_leach")) ==
+              std::vector<bool>{true, true, true, false, false, false, true});
+}
+
+void records_do_not_depend_on_the_pushes() {
+  constexpr std::int64_t n_rows = 9;
+  const auto samples = noise(n_rows);
+  const auto* bytes = reinterpret_cast<const std::byte*>(samples.data());
+  std::vector<SampleHistograms> histograms;
+  std::vector<std::vector<std::byte>> kept;
+  for (const std::int64_t at_once : {n_rows, std::int64_t{1}, std::int64_t{4}}) {
+    Problems problems;
+    PipelineOptions options;
+    options.n_histograms = 3;
+    options.kept_regions = {{.begin_col = 2, .end_col = 5, .row_step = 2}};
+    Pipeline pipeline(make_chain(Value::List{stage("compress_skips")}, {}, problems), options);
+    pipeline.begin(image_info(n_rows));
+    for (std::int64_t row = 0; row < n_rows; row += at_once) {
+      const std::int64_t n = std::min(at_once, n_rows - row);
+      pipeline.push(bytes + row * n_cols * n_skips * 2, n);
+    }
+    pipeline.finish();
+    histograms.push_back(pipeline.records().histograms());
+    const auto region = pipeline.records().kept(0);
+    kept.emplace_back(region.begin(), region.end());
+  }
+  std::int64_t n_counted = 0;
+  for (const auto count : histograms[0].counts) n_counted += count;
+  check::equal(n_counted, 3 * n_rows * n_cols, "each pixel has its first three samples counted");
+  check::equal(kept[0].size(), std::size_t{5 * 3 * n_skips * 2});
+  for (std::size_t i = 1; i < kept.size(); ++i) {
+    check::that(histograms[i].firsts == histograms[0].firsts);
+    check::that(histograms[i].counts == histograms[0].counts);
+    check::that(kept[i] == kept[0]);
+  }
+}
+
+void what_cannot_be_pushed_is_refused() {
+  Problems problems;
+  Pipeline pipeline(make_chain(Value::List{stage("compress_skips")}, {}, problems), {});
+  const std::array<std::byte, 3> some{};
+  check::throws<Error>([&] { pipeline.push(some); }, "begin comes first");
+  pipeline.begin(image_info(2));
+  const std::int64_t many = (std::int64_t{1} << 56) + 1;
+  check::throws<ConfigError>([&] { pipeline.push_lost(many); },
+                             "push_lost: got 72057594037927937 samples");
+  check::throws<ConfigError>([&] { pipeline.push_lost(-1); }, "push_lost: got -1 samples");
+  pipeline.push(some);
+  check::throws<Error>([&] { pipeline.push_lost(1); }, "in the middle of a sample");
+  pipeline.push(std::span(some).first(1));
+  pipeline.push_lost(n_cols * n_skips - 2);
+  check::equal(pipeline.rows_pushed(), std::int64_t{1});
+}
+
 void a_chain_without_reduction_refuses_skips() {
   Problems problems;
   auto chain = make_chain(Value::List{stage("calibrate")}, {}, problems);
@@ -311,6 +456,11 @@ int main() {
   samples_are_not_taken_from_pixels();
   a_reduction_that_nobody_named_has_no_number();
   a_pipeline_begins_once();
+  each_table_gets_the_rows_of_its_own_stage();
+  noise_in_electrons_needs_a_gain_that_is_known();
+  samples_of_a_lost_first_row_are_missed_where_they_end_the_image();
+  records_do_not_depend_on_the_pushes();
+  what_cannot_be_pushed_is_refused();
   chunks_hold_whole_tiles_unless_their_rows_are_given();
   a_chain_without_reduction_refuses_skips();
   the_plan_counts_delay_and_memory();

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -22,6 +23,7 @@
 #include "skipstream/base/error.hpp"
 #include "skipstream/io/byte_source.hpp"
 #include "skipstream/io/fits_structure.hpp"
+#include "skipstream/io/lta_packets.hpp"
 #include "skipstream/io/plane_writer.hpp"
 #include "skipstream/io/sample_reader.hpp"
 #include "skipstream/io/tile_reader.hpp"
@@ -274,6 +276,7 @@ void tables_that_hold_no_tiles_are_refused() {
       {{{"NAXIS1", "0"}}, "NAXIS1 of the table"},
       {{{"NAXIS1", "65537"}}, "NAXIS1 of the table"},
       {{{"THEAP", "9999"}}, "THEAP"},
+      {{{"NAXIS2", std::to_string(huge)}}, "NAXIS1 x NAXIS2 of the table exceeds 64 bits"},
       {{{"TFIELDS", "1000"}}, "TFIELDS"},
       {{{"TFORM1", "65537PB"}}, "not a column format"},
       {{{"TFORM1", "0PB"}}, "has format 0PB"},
@@ -500,6 +503,84 @@ void scales_come_from_columns_of_any_number() {
   }
 }
 
+void dithering_goes_through_the_table_of_random_numbers_and_around_its_end() {
+  std::vector<float> random;
+  for (double seed = 1; random.size() < 10000;) {
+    seed = std::fmod(16807 * seed, 2147483647.0);
+    random.push_back(static_cast<float>(seed / 2147483647));
+  }
+  constexpr std::size_t n = 25'000;
+  Table table;
+  table.hdu = plain(4, {n, 1});
+  table.hdu.kind = "bintable";
+  table.hdu.compression = "NOCOMPRESS";
+  table.hdu.format.kind = SampleKind::floating;
+  for (const auto& [keyword, value] : Cards{{"NAXIS1", "8"},
+                                            {"NAXIS2", "1"},
+                                            {"TFIELDS", "1"},
+                                            {"TTYPE1", "COMPRESSED_DATA"},
+                                            {"TFORM1", "1PB"},
+                                            {"ZSCALE", "2"},
+                                            {"ZZERO", "10"},
+                                            {"ZQUANTIZ", "SUBTRACTIVE_DITHER_1"},
+                                            {"ZDITHER0", "10000"}}) {
+    table.hdu.cards.push_back({keyword, value, "", false});
+  }
+  for (const std::size_t number : {4 * n, std::size_t{0}}) {
+    for (int b = 3; b >= 0; --b) table.bytes.push_back(static_cast<std::byte>(number >> (8 * b)));
+  }
+  const auto codes = numbers(n, 4);
+  table.bytes.insert(table.bytes.end(), codes.begin(), codes.end());
+  table.hdu.data_bytes = table.hdu.bytes_there = std::ssize(table.bytes);
+  const MemorySource source("raw", table.bytes);
+  const TileReader reader(source, table.hdu, {.n_rows = 1, .n_cols = n}, {});
+  std::vector<float> found(n);
+  const auto cursor = reader.cursor();
+  cursor->seek(0);
+  cursor->next(n, reinterpret_cast<std::byte*>(found.data()));
+  std::size_t row = 9999;  // ZDITHER0 - 1, of the first tile
+  auto at = static_cast<std::size_t>(random[row] * 500);
+  std::size_t n_different = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const double code = static_cast<double>(i) - static_cast<double>(random[at]) + 0.5;
+    n_different += found[i] == static_cast<float>(code * 2 + 10) ? 0 : 1;
+    if (++at < random.size()) continue;
+    row = (row + 1) % random.size();
+    at = static_cast<std::size_t>(random[row] * 500);
+  }
+  check::equal(n_different, std::size_t{0});
+}
+
+void rows_of_packets_are_done_when_they_are_handed_out() {
+  // One packet of 8 samples of each of 4 channels: a row of 6, and the begin of another.
+  std::vector<std::byte> packet{std::byte{32}, std::byte{0}, std::byte{0}};
+  for (unsigned word = 0; word < 32; ++word) {
+    for (const unsigned byte : {word, 0U, 0U, 0U, 0U, 0U, 0U, (word % 16) << 4 | word % 4}) {
+      packet.push_back(static_cast<std::byte>(byte));
+    }
+  }
+  LtaPackets packets({0, 1, 2, 3}, {.n_rows = 5, .n_cols = 2, .n_skips = 3});
+  std::array<std::vector<std::int32_t>, 4> rows;
+  const auto sink = [&](std::size_t channel, std::span<const std::int32_t> samples) {
+    rows[channel].insert(rows[channel].end(), samples.begin(), samples.end());
+  };
+  const auto all_done = [&](std::int64_t n) {
+    for (std::size_t channel = 0; channel < 4; ++channel) {
+      check::equal(packets.rows_done(channel), n);
+      check::equal(std::ssize(rows[channel]), 6 * n);
+    }
+  };
+  packets.push(packet, sink);
+  all_done(0);
+  packets.flush(sink);
+  all_done(1);
+  packets.finish(sink);
+  all_done(2);
+  constexpr std::int32_t blank = LtaPackets::blank;
+  check::that(rows[2] == std::vector<std::int32_t>{-2, -6, -10, -14, -18, -22,  //
+                                                   -26, -30, blank, blank, blank, blank});
+}
+
 void floats_of_rice_need_a_scale() {
   for (const Cards& changes :
        {Cards{{"TTYPE2", "X"}, {"TFORM2", "1A"}}, Cards{{"TFORM2", "1A"}, {"ZQUANTIZ", "NONE"}}}) {
@@ -630,6 +711,8 @@ int main() {
   rows_are_complete_as_far_as_their_tiles_are_there();
   memory_is_counted_for_tiles_that_are_decoded_whole();
   scales_come_from_columns_of_any_number();
+  dithering_goes_through_the_table_of_random_numbers_and_around_its_end();
+  rows_of_packets_are_done_when_they_are_handed_out();
   floats_of_rice_need_a_scale();
   tiles_that_were_not_worth_it_are_stored_as_they_are();
   the_sum_of_a_plane_is_carried_around();

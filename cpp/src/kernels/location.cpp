@@ -252,7 +252,7 @@ Location lowest_peak_of_sorted(std::span<const double> values, std::span<double>
       const double width = values[i + tenth] - values[i];
       least = width < least ? width : least;
     }
-    for (std::size_t i = begin; least < band && i < end; ++i) {
+    for (std::size_t i = begin; least < band; ++i) {
       if (!(values[i + tenth] - values[i] < band)) continue;
       band = values[i + tenth] - values[i];
       densest = i;
