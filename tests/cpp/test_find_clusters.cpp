@@ -985,6 +985,9 @@ void a_bad_configuration_is_refused() {
   labels.label_image = true;
   check::throws<ConfigError>([&] { begin(labels); }, "find_clusters.label_image");
   check::that(FindClusters(absolute(1)).findings().empty(), "nothing before begin");
+  const TableInfo table = FindClusters(absolute(1)).begin(info, planes).tables.at(0);
+  check::equal(table.columns.at(table.column("peak_y")).name, std::string("peak_y"));
+  check::equal(table.column("no such"), table.columns.size());
 }
 
 std::vector<std::vector<double>> blocks_of(const std::string& path, std::size_t n) {

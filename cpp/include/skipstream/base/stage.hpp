@@ -32,6 +32,13 @@ struct ColumnInfo {
 struct TableInfo {
   std::string name;
   std::vector<ColumnInfo> columns;
+
+  /// Number of a column; the number of columns where there is none of that name.
+  [[nodiscard]] std::size_t column(std::string_view wanted) const {
+    std::size_t number = 0;
+    while (number < columns.size() && columns[number].name != wanted) ++number;
+    return number;
+  }
 };
 
 /// What a stage will do, known before the first sample.
