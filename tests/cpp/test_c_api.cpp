@@ -334,17 +334,22 @@ void nothing_is_allocated_between_begin_and_finish() {
   }
 }
 
+skipstream_queue_options queue_options(skipstream_queue_policy policy) {
+  skipstream_queue_options options{};
+  options.struct_size = sizeof options;
+  skipstream_queue_options_init(&options);
+  options.policy = policy;
+  options.max_bytes = 3000;
+  return options;
+}
+
 void a_queue_allocates_nothing_either() {
   const auto samples = readout();
   Seen seen(n_rows * n_cols);
   seen.ends.reserve(1);
   skipstream_config* config = read(usual_chain);
   skipstream_image* image = begun(config, options_for(seen));
-  skipstream_queue_options options{};
-  options.struct_size = sizeof options;
-  skipstream_queue_options_init(&options);
-  options.policy = SKIPSTREAM_SPILL;
-  options.max_bytes = 3000;
+  const auto options = queue_options(SKIPSTREAM_SPILL);
   skipstream_queue* queue = nullptr;
   check::equal(skipstream_queue_begin(image, &options, &queue), SKIPSTREAM_OK);
   const std::int64_t before = n_allocations;
@@ -454,11 +459,7 @@ void an_arena_holds_a_queue() {
   for (const auto policy : {SKIPSTREAM_BLOCK, SKIPSTREAM_DROP, SKIPSTREAM_SPILL}) {
     Seen seen(n_rows * n_cols);
     skipstream_image* image = begun(config, options_for(seen));
-    skipstream_queue_options options{};
-    options.struct_size = sizeof options;
-    skipstream_queue_options_init(&options);
-    options.policy = policy;
-    options.max_bytes = 3000;
+    auto options = queue_options(policy);
     options.arena = memory.data();
     options.arena_bytes = 3000;
     skipstream_queue* queue = nullptr;

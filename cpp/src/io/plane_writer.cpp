@@ -101,7 +101,7 @@ void PlaneWriter::write_rows(std::size_t image, const double* values, std::int64
       return write_pixels(target, values, n_rows, kernels::encode_float32);
     case PixelFormat::float64:
       return write_pixels(target, values, n_rows, kernels::encode_float64);
-    default:
+    case PixelFormat::int32:
       return write_pixels(target, values, n_rows, kernels::encode_whole);
   }
 }

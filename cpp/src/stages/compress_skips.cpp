@@ -1503,7 +1503,12 @@ std::uint32_t CompressSkips::reduce_group(Source& source, const std::byte* sampl
       case Kind::count:
         result.fill(static_cast<double>(n_used_skips()));
         break;
-      default:  // sample, mean_of_first and foreign are taken from the samples
+      case Kind::mad:
+      case Kind::clipped_mean:
+      case Kind::trimmed_mean:
+      case Kind::sample:
+      case Kind::mean_of_first:
+      case Kind::foreign:
         continue;
     }
     std::copy_n(result.begin(), n_pixels, planes[s] + at);
@@ -1573,7 +1578,9 @@ void CompressSkips::reduce_pixel(Source& pixel, const std::byte* samples, std::i
       case Kind::count:
         value = static_cast<double>(pixel.n());
         break;
-      default:  // sample, mean_of_first and foreign are taken from the samples
+      case Kind::sample:
+      case Kind::mean_of_first:
+      case Kind::foreign:
         break;
     }
   }

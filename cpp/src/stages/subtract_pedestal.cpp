@@ -151,7 +151,7 @@ std::optional<kernels::Location> SubtractPedestal::estimate(std::span<double> va
     case PedestalMethod::lowest_peak:
       return kernels::lowest_peak(values, std::span(bins_).first(max_bins),
                                   std::span(bins_).last(max_bins));
-    default:
+    case PedestalMethod::median:
       break;
   }
   return kernels::median_and_mad(values, work_);

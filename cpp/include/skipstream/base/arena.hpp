@@ -103,11 +103,6 @@ class ArenaAllocator {
 template <class T>
 class UnsetAllocator : public ArenaAllocator<T> {
  public:
-  template <class U>
-  struct rebind {
-    using other = UnsetAllocator<U>;
-  };
-
   UnsetAllocator() = default;
   template <class U>
   UnsetAllocator(const UnsetAllocator<U>& other)  // NOLINT(google-explicit-constructor)

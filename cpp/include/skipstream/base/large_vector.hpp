@@ -25,11 +25,6 @@ namespace skipstream {
 template <class T>
 class LargeAllocator : public UnsetAllocator<T> {
  public:
-  template <class U>
-  struct rebind {
-    using other = LargeAllocator<U>;
-  };
-
   LargeAllocator() = default;
   template <class U>
   LargeAllocator(const LargeAllocator<U>& other)  // NOLINT(google-explicit-constructor)
