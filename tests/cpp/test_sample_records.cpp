@@ -57,6 +57,15 @@ SampleRecords recorded(const Image& image, const std::vector<KeptRegion>& region
   return records;
 }
 
+/// The stored number of bin 0: half of the bins are below the first sample, but where 64 bits end.
+std::int64_t begin_of_bins(std::int64_t first_sample) {
+  using Limits = std::numeric_limits<std::int64_t>;
+  const auto begin = static_cast<__int128>(first_sample) - n_bins / 2;
+  const __int128 least = static_cast<__int128>(Limits::min()) + 1;
+  const __int128 most = static_cast<__int128>(Limits::max()) - n_bins - n_bins / 2;
+  return static_cast<std::int64_t>(std::clamp(begin, least, most));
+}
+
 void check_histograms(const Image& image, const SampleHistograms& found, std::int64_t n_histograms,
                       const std::string& what) {
   std::vector<std::map<std::int64_t, std::int64_t>> counts(static_cast<std::size_t>(n_histograms));
@@ -71,10 +80,11 @@ void check_histograms(const Image& image, const SampleHistograms& found, std::in
       const auto h = static_cast<std::size_t>(s);
       const std::int64_t sample = image.stored[static_cast<std::size_t>(p * image.n_skips + s)];
       if (sample == image.format.blank) continue;
-      const std::int64_t bin = sample - (image.stored[h] - n_bins / 2);
-      if (bin < 0) ++below[h];
-      if (bin >= n_bins) ++above[h];
-      if (bin < 0 || bin >= n_bins) continue;
+      const __int128 distance = static_cast<__int128>(sample) - begin_of_bins(image.stored[h]);
+      if (distance < 0) ++below[h];
+      if (distance >= n_bins) ++above[h];
+      if (distance < 0 || distance >= n_bins) continue;
+      const auto bin = static_cast<std::int64_t>(distance);
       ++counts[h][bin];
       low = std::min(low, bin);
       high = std::max(high, bin + 1);
@@ -87,7 +97,7 @@ void check_histograms(const Image& image, const SampleHistograms& found, std::in
   if (high <= low || found.n_bins != high - low) return;
   check::equal(found.counts.size(), counts.size() * static_cast<std::size_t>(found.n_bins), what);
   for (std::size_t h = 0; h < counts.size(); ++h) {
-    check::equal(found.firsts[h], image.stored[h] - n_bins / 2 + low, what);
+    check::equal(found.firsts[h], begin_of_bins(image.stored[h]) + low, what);
     for (std::int64_t bin = 0; bin < found.n_bins; ++bin) {
       const std::size_t at = h * static_cast<std::size_t>(found.n_bins);
       const auto count = counts[h].find(low + bin);
@@ -152,6 +162,25 @@ void histograms_count_every_sample() {
         }
       }
     }
+  }
+}
+
+void bins_end_where_the_integers_of_64_bits_end() {
+  using Limits = std::numeric_limits<std::int64_t>;
+  for (const std::int64_t first :
+       {Limits::min(), Limits::min() + 1, std::int64_t{-5}, Limits::max() - 1, Limits::max()}) {
+    Image image;
+    image.n_rows = 3;
+    image.n_cols = 4;
+    image.n_skips = 1;
+    image.format.n_bytes = 8;
+    for (const std::int64_t sample :
+         {first, Limits::min(), Limits::max(), std::int64_t{0}, first, Limits::min() + 9000,
+          Limits::max() - 9000, Limits::min() + 1, Limits::max() - 1, first, first, first}) {
+      image.add(sample);
+    }
+    check_histograms(image, recorded(image, {}, 1, 5, 2).histograms(), 1,
+                     "first " + std::to_string(first));
   }
 }
 
@@ -249,6 +278,7 @@ void memory_is_known_beforehand() {
 
 int main() {
   histograms_count_every_sample();
+  bins_end_where_the_integers_of_64_bits_end();
   parts_and_threads_do_not_matter();
   the_ends_of_the_bins_are_counted_where_they_belong();
   nothing_is_counted_where_all_is_missing();

@@ -24,7 +24,7 @@ std::int64_t RowAssembly::n_open() const {
 
 std::size_t RowAssembly::take(std::span<const std::byte> bytes) {
   const std::size_t n = std::min(bytes.size(), row_bytes_ - n_bytes_);
-  std::memcpy(bytes_.data() + n_bytes_, bytes.data(), n);
+  std::copy_n(bytes.begin(), n, bytes_.data() + n_bytes_);  // also none, of no memory
   n_bytes_ += n;
   return n;
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 #include <utility>
 
@@ -92,8 +93,12 @@ std::int64_t SampleRecords::stored(const std::byte* sample) const {
 }
 
 void SampleRecords::see_first_pixel(const std::byte* samples) {
+  // Neither the bins nor the cells beside them leave the 64-bit integers.
+  using Limits = std::numeric_limits<std::int64_t>;
+  constexpr std::int64_t least = Limits::min() + n_bins / 2 + 1;
+  constexpr std::int64_t most = Limits::max() - n_bins;
   for (auto& first : firsts_) {
-    first = stored(samples) - n_bins / 2;
+    first = std::clamp(stored(samples), least, most) - n_bins / 2;
     samples += format_.n_bytes;
   }
 }
@@ -106,7 +111,11 @@ void SampleRecords::count(const std::byte* samples, std::int64_t n_pixels, std::
   for (std::size_t begin = 0; begin < firsts_.size(); begin += group) {
     const std::size_t n = std::min(group, firsts_.size() - begin);
     std::array<Wide, group> first{};
-    for (std::size_t h = 0; h < n; ++h) first[h] = static_cast<Wide>(firsts_[begin + h] - 1);
+    std::array<Wide, group> last{};
+    for (std::size_t h = 0; h < n; ++h) {
+      first[h] = static_cast<Wide>(firsts_[begin + h] - 1);
+      last[h] = static_cast<Wide>(first[h] + last_cell);
+    }
     std::uint32_t* counts = counts_[thread].data() + begin * static_cast<std::size_t>(n_cells);
     const std::byte* from = samples + begin * sizeof(T);
     // First where all of a pixel go, a loop without a branch; then they are counted.
@@ -114,7 +123,8 @@ void SampleRecords::count(const std::byte* samples, std::int64_t n_pixels, std::
       std::array<std::uint32_t, group> cells;
       for (std::size_t h = 0; h < n; ++h) {
         const auto value = static_cast<Wide>(load<T, swapped>(from + h * sizeof(T)));
-        const auto cell = std::clamp<Wide>(value - first[h], 0, last_cell);
+        // Clamped before the difference, which of two integers of 64 bits may not be one.
+        const auto cell = static_cast<Wide>(std::clamp(value, first[h], last[h]) - first[h]);
         const Wide counted = has_blank && value == blank ? Wide{left_out} : cell;
         cells[h] = static_cast<std::uint32_t>(static_cast<std::size_t>(counted) * group + h);
       }
