@@ -16,7 +16,8 @@ namespace skipstream {
 /// room, too, which then comes from the system.
 class Arena {
  public:
-  explicit Arena(std::span<std::byte> memory = {}) : memory_(memory) {}
+  Arena() = default;
+  explicit Arena(std::span<std::byte> memory) : memory_(memory) {}
 
   /// Null where there is no room.
   [[nodiscard]] void* take(std::size_t n_bytes) noexcept {
