@@ -163,6 +163,13 @@ std::string read_as(const Value& value) {
   return wrong.empty() ? to_value(out).text() : wrong;
 }
 
+/// A list of one list; compilers differ in what `List{List{...}}` is, that or a copy.
+Value::List in_list(Value::List list) {
+  Value::List made;
+  made.emplace_back(std::move(list));
+  return made;
+}
+
 void parameters_are_read_or_refused_in_words() {
   const Value::List pair{std::int64_t{1}, std::int64_t{2}};
   const Value whole = std::int64_t{7};
@@ -201,12 +208,11 @@ void parameters_are_read_or_refused_in_words() {
   check::equal(read_as<IndexRanges>(Value::List{}), std::string("[]"));
   check::equal(read_as<IndexRanges>(Value::List{whole, pair, std::int64_t{0}}),
                std::string("[7, [1, 2], 0]"));
-  check::equal(read_as<IndexRanges>(Value::List{Value::List{whole, whole}}), std::string("[7]"));
+  check::equal(read_as<IndexRanges>(in_list({whole, whole})), std::string("[7]"));
   check::equal(read_as<IndexRanges>(whole), form + "7");
   for (const auto& wrong :
-       {Value::List{"x"}, Value::List{7.5}, Value::List{Value::List{whole}},
-        Value::List{Value::List{whole, whole, whole}}, Value::List{Value::List{whole, "x"}},
-        Value::List{Value::List{"x", whole}}, Value::List{Value::List{}}}) {
+       {Value::List{"x"}, Value::List{7.5}, in_list({whole}), in_list({whole, whole, whole}),
+        in_list({whole, "x"}), in_list({"x", whole}), in_list({})}) {
     check::equal(read_as<IndexRanges>(wrong), form + Value(wrong).text());
   }
   IndexRanges before{{{5, 6}}};
@@ -217,7 +223,7 @@ void parameters_are_read_or_refused_in_words() {
   check::equal(
       read_as<IndexRanges>(Value::List{pair, Value::List{std::int64_t{2}, std::int64_t{1}}}),
       order + "[2, 1]");
-  check::equal(read_as<IndexRanges>(Value::List{Value::List{std::int64_t{-2}, std::int64_t{1}}}),
+  check::equal(read_as<IndexRanges>(in_list({std::int64_t{-2}, std::int64_t{1}})),
                order + "[-2, 1]");
 }
 

@@ -401,9 +401,11 @@ struct CompressSkips::Integers {
   /// Squares around a centre near the mean, and from them where the median may be.
   void measure_spread() {
     const double mean = divide(sum, pixel.n);
-    centre = static_cast<Key>(std::clamp<double>(
-        std::floor(mean), static_cast<double>(pixel.smallest), static_cast<double>(pixel.largest)));
-    if (wide && std::abs(mean) >= 0x1p62) centre = pixel.smallest;
+    centre =
+        wide && std::abs(mean) >= 0x1p62
+            ? pixel.smallest
+            : static_cast<Key>(std::clamp(std::floor(mean), static_cast<double>(pixel.smallest),
+                                          static_cast<double>(pixel.largest)));
     const Int128 reach = std::max(Int128{pixel.largest} - centre, Int128{centre} - pixel.smallest);
     squares = 0;
     is_far = false;
