@@ -25,7 +25,7 @@ from .cards import card
 from .config import Config, OutputConfig
 from .layout import FileLayout, ImageLayout, stem_of
 from .ledger import Ledger
-from .outputs import PlaneFile, Source, config_digest, provenance
+from .outputs import PlaneFile, Source, config_digest, named_together, provenance
 from .pipeline import reducers_of
 from .reading import Samples, open_samples
 from .reference import sample_stages
@@ -491,12 +491,13 @@ class Exposure:
         """
         self._measure_pairs(results)
         source = Source(self.config, self.path.name, n_bytes, checksum)
-        for output, target in self.targets:
-            if output.table is not None:
-                self._write_table(output, target, source)
-        while self.files:
-            self.files[0][1].close(source)
-            self.files.pop(0)
+        with named_together():
+            for output, target in self.targets:
+                if output.table is not None:
+                    self._write_table(output, target, source)
+            while self.files:
+                self.files[0][1].close(source)
+                self.files.pop(0)
         if self.folder is None:
             return
         sizes = {str(target): target.stat().st_size for _, target in self.targets}

@@ -9,6 +9,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +30,15 @@ from .config import Config, OutputConfig
 from .layout import FileLayout, ImageLayout
 from .ledger import PART
 
-__all__ = ["PRIMARY", "PlaneFile", "Source", "config_digest", "provenance", "whole_file"]
+__all__ = [
+    "PRIMARY",
+    "PlaneFile",
+    "Source",
+    "config_digest",
+    "named_together",
+    "provenance",
+    "whole_file",
+]
 
 # Keywords that describe the input's own data unit, or that this program writes.
 _NOT_CARRIED = re.compile(
@@ -62,26 +71,62 @@ def config_digest(config: Config) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+# What waits for its name, in `named_together`.
+_TOGETHER: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("together", default=None)
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success it becomes `path`, else it is removed.
 
-    The file is on the disk before it has its final name, and the name before this returns.
+    The file is on the disk before it has its final name, and the name before this returns; inside
+    `named_together`, before that does.
     """
     temporary = path.parent / f".{os.getpid()}-{os.urandom(4).hex()}{PART}"
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        together = _TOGETHER.get()
+        if together is None:
+            _name([(temporary, path)])
+        else:
+            together.append((temporary, path))
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+
+
+@contextlib.contextmanager
+def named_together() -> Iterator[None]:
+    """Files that `whole_file` makes inside get their names at its end, when all are on the disk.
+
+    If anything fails before, none of them gets its name.
+    """
+    made: list[tuple[Path, Path]] = []
+    token = _TOGETHER.set(made)
     try:
-        os.fsync(folder)
+        yield
+        _name(made)
+    except BaseException:
+        for temporary, _ in made:
+            temporary.unlink(missing_ok=True)
+        raise
     finally:
-        os.close(folder)
+        _TOGETHER.reset(token)
+
+
+def _name(made: Sequence[tuple[Path, Path]]) -> None:
+    """Give files their final names: first the files, then the names are on the disk."""
+    for temporary, _ in made:
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+    for temporary, path in made:
+        temporary.replace(path)
+    for parent in {path.parent for _, path in made}:
+        folder = os.open(parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def carried_cards(hdu: _core.FitsHdu) -> list[str]:

@@ -17,6 +17,8 @@ namespace skipstream {
 
 namespace {
 
+constexpr std::int64_t flush_bytes = 8 << 20;
+
 constexpr std::int64_t size_of(PixelFormat format) {
   return format == PixelFormat::float64 ? 8 : 4;
 }
@@ -92,6 +94,7 @@ void PlaneWriter::write_pixels(Image& image, const T* values, std::int64_t n_row
   }
   image.sum = (image.sum & 0xffffffffU) + (image.sum >> 32);
   image.rows_written += n_rows;
+  if (image.rows_written == image.n_rows) flush();  // while others make numbers of the rows
 }
 
 void PlaneWriter::write_rows(std::size_t image, const double* values, std::int64_t n_rows) {
@@ -136,14 +139,14 @@ void PlaneWriter::write(const std::byte* bytes, std::int64_t n_bytes, std::int64
     done += written;
   }
   since_flush_ += n_bytes;
+  if (since_flush_ >= flush_bytes) flush();
+}
+
+void PlaneWriter::flush() {
 #ifdef __linux__
-  // The disk works while the rows come, so that little is left to wait for at the end.
-  constexpr std::int64_t flush_bytes = 8 << 20;
-  if (since_flush_ >= flush_bytes) {
-    sync_file_range(file_, 0, 0, SYNC_FILE_RANGE_WRITE);  // a wish; close() makes sure
-    since_flush_ = 0;
-  }
+  sync_file_range(file_, 0, 0, SYNC_FILE_RANGE_WRITE);  // a wish; close() makes sure
 #endif
+  since_flush_ = 0;
 }
 
 void PlaneWriter::close() {

@@ -54,6 +54,7 @@ class PlaneWriter {
   template <class T, class Encode>
   void write_pixels(Image& image, const T* values, std::int64_t n_rows, Encode encode);
   void write(const std::byte* bytes, std::int64_t n_bytes, std::int64_t offset);
+  void flush();  ///< lets the disk begin: little is left to wait for at the end
 
   std::string path_;
   int file_ = -1;
