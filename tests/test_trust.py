@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import signal
@@ -300,3 +302,33 @@ def test_zeros_at_the_end_of_a_file_are_data(tmp_path: Path) -> None:
     os.truncate(path, 2880 + 40_320)
     (result,) = sk.run(config, [path])
     assert result.status == "done"
+
+
+def test_outputs_of_an_exposure_get_their_names_together(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If one of them does not reach the disk none has its name, and nothing else remains."""
+    config, source = sk.load_config(inputs / "cfg.toml"), files(inputs)[0]
+    sync = os.fsync
+    n_calls = fails_at = 0
+
+    def counting(file: int) -> None:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == fails_at:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", counting)
+    n_none = 0
+    for fails_at in range(1, 20):
+        n_calls, out = 0, tmp_path / str(fails_at)
+        with contextlib.suppress(OSError):  # the journal's own
+            list(sk.run(config, [source], output=out))
+        there = [path.name for path in out.iterdir() if path.name != "run.jsonl"]
+        assert there == [] or set(there) == {"raw0_planes.fits", "raw0_clusters.fits"}, there
+        n_none += there == []
+        if n_calls < fails_at:
+            break
+    assert n_calls < fails_at
+    assert n_none >= 3  # where the journal begins, and of either file
