@@ -27,6 +27,8 @@ with zipfile.ZipFile(HERE / "corpus.zip") as found:
 if target == "packets":
     images = [np.full((5, 12, 4), number * 1000, "i4") for number in range(4)]
     for words in (1, 6, 13, 100):
+        for made in folder.glob(f"{words}[_.]*"):  # by an earlier call
+            made.unlink()
         (path,) = write_packets(images, folder / f"{words}.dat", packet_words=words)
         data = path.read_bytes()
         path.write_bytes(bytes([4, 11 + 3 * 16, 6]) + data)
