@@ -6,14 +6,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 #include <vector>
 
 #include "register.hpp"
 #include "skipstream/base/error.hpp"
-#include "skipstream/base/large_vector.hpp"
 #include "skipstream/kernels/location.hpp"
-#include "skipstream/kernels/sorting.hpp"
 
 namespace py = pybind11;
 
@@ -50,54 +49,27 @@ struct Bins {
 };
 
 constexpr std::size_t n_peak_bins = 4000;
+constexpr int most_peaks = 1000;
 
-std::span<const std::uint8_t> mask_of(const Array<bool>& left_out) {
-  return {reinterpret_cast<const std::uint8_t*>(left_out.data()),  // NumPy's bool is a byte
-          static_cast<std::size_t>(left_out.size())};
-}
-
-template <class Value, class Key>
-py::array_t<double> sorted_finite(const Array<Value>& values, const Array<bool>& left_out) {
-  if (left_out.size() != 0 && left_out.size() != values.size()) {
-    throw ConfigError("sorted_finite: the mask must have the shape of the values");
-  }
-  auto [sorted, out] = make_array(static_cast<std::size_t>(values.size()));
-  const auto in = span_of(values);
-  const auto mask = mask_of(left_out);
-  std::int64_t n = 0;
-  {
-    const py::gil_scoped_release release;
-    LargeVector<Key> scratch(2 * in.size());
-    std::vector<std::uint64_t> counts(kernels::n_sort_counts);
-    n = kernels::sort_finite(in, mask, scratch, counts, out);
-  }
-  sorted.resize({static_cast<py::ssize_t>(n)}, false);
-  return sorted;
-}
-
-/// Where the empty pixels of each row are; NaN where fewer than two pixels take part.
-py::array_t<double> lowest_peaks(const Array<float>& pixels, const Array<bool>& left_out) {
-  if (pixels.ndim() != 2 || left_out.size() != pixels.size()) {
-    throw ConfigError("lowest_peaks: needs pixels (n_rows, n_cols), and a mask of that shape");
-  }
-  const auto n_rows = static_cast<std::size_t>(pixels.shape(0));
-  const auto n_cols = static_cast<std::size_t>(pixels.shape(1));
+/// Where the empty pixels of each sorted row are; NaN where fewer than two are finite.
+py::array_t<double> lowest_peaks(const Array<float>& rows) {
+  if (rows.ndim() != 2) throw ConfigError("lowest_peaks: needs pixels (n_rows, n_cols)");
+  const auto n_rows = static_cast<std::size_t>(rows.shape(0));
+  const auto n_cols = static_cast<std::size_t>(rows.shape(1));
   auto [peaks, out] = make_array(n_rows);
-  const auto in = span_of(pixels);
-  const auto mask = mask_of(left_out);
+  const auto in = span_of(rows);
   const py::gil_scoped_release release;
-  std::vector<std::uint32_t> scratch(2 * n_cols);
-  std::vector<std::uint64_t> counts(kernels::n_sort_counts);
-  std::vector<double> sorted(n_cols);
+  std::vector<double> finite;
+  finite.reserve(n_cols);
   std::vector<double> bins(n_peak_bins);
   std::vector<double> smooth(n_peak_bins);
   for (std::size_t row = 0; row < n_rows; ++row) {
-    const auto n = static_cast<std::size_t>(kernels::sort_finite(in.subspan(row * n_cols, n_cols),
-                                                                 mask.subspan(row * n_cols, n_cols),
-                                                                 scratch, counts, sorted));
-    out[row] = n < 2
-                   ? std::numeric_limits<double>::quiet_NaN()
-                   : kernels::lowest_peak_of_sorted(std::span(sorted).first(n), bins, smooth).value;
+    finite.clear();
+    for (const float value : in.subspan(row * n_cols, n_cols)) {
+      if (std::isfinite(value)) finite.push_back(static_cast<double>(value));
+    }
+    out[row] = finite.size() < 2 ? std::numeric_limits<double>::quiet_NaN()
+                                 : kernels::lowest_peak_of_sorted(finite, bins, smooth).value;
   }
   return peaks;
 }
@@ -106,10 +78,6 @@ py::array_t<double> lowest_peaks(const Array<float>& pixels, const Array<bool>& 
 
 void register_charge(py::module_& m) {
   using namespace py::literals;
-  m.def("sorted_finite", &sorted_finite<float, std::uint32_t>, "values"_a.noconvert(),
-        "left_out"_a = Array<bool>());
-  m.def("sorted_finite", &sorted_finite<double, std::uint64_t>, "values"_a,
-        "left_out"_a = Array<bool>());
   m.def(
       "lowest_peak",
       [](const Array<double>& values) {
@@ -128,7 +96,7 @@ void register_charge(py::module_& m) {
         return std::pair(peak.value, peak.sigma);
       },
       "values"_a);
-  m.def("lowest_peaks", &lowest_peaks, "pixels"_a, "left_out"_a);
+  m.def("lowest_peaks", &lowest_peaks, "rows"_a);
   m.def(
       "expected_counts",
       [](const Array<double>& edges, double n, double offset, double noise, double rate,
@@ -174,11 +142,26 @@ void register_charge(py::module_& m) {
         const auto rows = span_of(starts);
         const py::gil_scoped_release release;
         std::vector<double> expected(bins.counts.size());
-        for (std::size_t i = 0; i < n; ++i) {
-          const auto start = rows.subspan(4 * i, 4);
-          out[i] = kernels::charge_shape_cost(bins.edges, bins.counts,
-                                              {1.0, start[0], noise, start[1], start[2]},
-                                              static_cast<std::int64_t>(start[3]), expected);
+        std::vector<double> peaks;
+        std::vector<double> rates;
+        for (std::size_t first = 0; first < n; first += rates.size()) {
+          // Starts that differ in their rate alone follow one another.
+          const auto start = rows.subspan(4 * first, 4);
+          rates.clear();
+          for (std::size_t i = first; i < n; ++i) {
+            const auto other = rows.subspan(4 * i, 4);
+            if (other[0] != start[0] || other[2] != start[2] || other[3] != start[3]) break;
+            rates.push_back(other[1]);
+          }
+          if (!(start[3] >= 0 && start[3] <= most_peaks)) {
+            throw ConfigError("charge_shape_costs: peaks must be from 0 to " +
+                              std::to_string(most_peaks));
+          }
+          const auto n_peaks = static_cast<std::int64_t>(start[3]);
+          peaks.resize(static_cast<std::size_t>(n_peaks) * bins.counts.size());
+          kernels::charge_shape_costs(bins.edges, bins.counts,
+                                      {1.0, start[0], noise, start[1], start[2]}, n_peaks, rates,
+                                      peaks, expected, out.subspan(first, rates.size()));
         }
         return costs;
       },

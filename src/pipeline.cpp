@@ -166,7 +166,13 @@ class PyPipeline {
     options.source_bytes = source_bytes;
     options.memory_bytes = memory_bytes;
     if (spool_bytes >= 0) options.spool_bytes = spool_bytes;
-    if (!spool_folder.empty()) options.spool_folder = spool_folder.string();
+    if (spool_folder.empty()) {
+      std::error_code none;  // then it is /tmp
+      const auto usual = std::filesystem::temp_directory_path(none);
+      if (!usual.empty()) options.spool_folder = usual.string();
+    } else {
+      options.spool_folder = spool_folder.string();
+    }
     for (const auto& [begin_col, end_col, row_step] : keep_samples) {
       options.kept_regions.push_back({begin_col, end_col, row_step});
     }
@@ -178,9 +184,9 @@ class PyPipeline {
       options.mask.assign(bits.data(), bits.data() + bits.size());
     }
     if (!fit_gain.is_none()) {
-      options.fit_gain = [fit_gain](std::span<const double> pixels) {
+      options.fit_gain = [fit_gain](std::span<const float> pixels) {
         const py::gil_scoped_acquire gil;
-        const py::array_t<double> copy(static_cast<py::ssize_t>(pixels.size()), pixels.data());
+        const py::array_t<float> copy(static_cast<py::ssize_t>(pixels.size()), pixels.data());
         return fit_gain(copy).cast<double>();
       };
     }

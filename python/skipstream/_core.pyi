@@ -28,14 +28,11 @@ def fill_stages(
 def mask_names() -> list[tuple[int, str, str]]: ...
 def nearest_name(word: str, candidates: Sequence[str]) -> str: ...
 def simd_level() -> str: ...
-def sorted_finite(values: NDArray[Any], left_out: NDArray[np.bool_] = ...) -> NDArray[np.float64]:
-    """Finite values, those left out where the mask is not 0, in their order: ``(n,)``."""
-
 def lowest_peak(values: NDArray[np.float64]) -> tuple[float, float]:
     """Place and width of the lowest peak of finite values, of which it needs 2."""
 
-def lowest_peaks(pixels: NDArray[np.float32], left_out: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Place of the lowest peak of each row; NaN where fewer than 2 pixels take part."""
+def lowest_peaks(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Place of the lowest peak of each sorted row; NaN where fewer than 2 pixels are finite."""
 
 def expected_counts(
     edges: NDArray[np.float64],
@@ -245,7 +242,7 @@ class Pipeline:
         foreign: Mapping[str, Callable[[NDArray[np.float64]], Any]] = ...,
         keep_samples: Sequence[tuple[int, int, int]] = ...,
         n_histograms: int = ...,
-        fit_gain: Callable[[NDArray[np.float64]], float] | None = ...,
+        fit_gain: Callable[[NDArray[np.float32]], float] | None = ...,
         mask: NDArray[np.uint32] | None = ...,
         whole_rows: bool = ...,
         source_bytes: int = ...,

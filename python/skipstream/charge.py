@@ -53,14 +53,16 @@ _NOTED_MISFIT, _WORST_MISFIT = 0.01, 0.05
 
 def sorted_usable(pixels: ArrayLike, mask: ArrayLike | None, name: str) -> Floats:
     """Pixels that take part, sorted: what is sought in them is then found without a pass."""
-    values = np.ascontiguousarray(pixels)
+    values = np.asarray(pixels)
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float64)
-    if mask is None:
-        return _core.sorted_finite(values)
-    bits = np.asarray(mask)
-    check_mask(bits, values.shape, name)
-    return _core.sorted_finite(values, np.ascontiguousarray(bits != 0))
+    if mask is not None:
+        bits = np.asarray(mask)
+        check_mask(bits, values.shape, name)
+        values = values[bits == 0]
+    ordered = np.sort(values, axis=None)  # NaN comes last
+    begin, end = np.searchsorted(ordered, -math.inf, "right"), np.searchsorted(ordered, math.inf)
+    return ordered[begin:end].astype(np.float64)
 
 
 def _between(values: Floats, low: float, high: float) -> Floats:

@@ -7,7 +7,6 @@ import math
 import os
 import re
 import stat
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
@@ -321,6 +320,8 @@ def _override(tables: dict[str, Any], override: str, lines: _Lines, problems: li
     if not equals or not dot or not key:
         problems.append(f"{place}must be stage.key=value, such as calibrate.gain=5.2")
         return
+    import tomllib
+
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -374,6 +375,8 @@ def _check_values(value: Any, name: str, place: str = "", depth: int = 0) -> Non
 
 def _read_gains(path: Path) -> dict[str, float]:
     """Amplifier to gain (adu/electron), of a file that `skipstream calibrate` wrote."""
+    import tomllib
+
     try:
         tables = tomllib.loads(read_text(path, str(path)))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -428,6 +431,8 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
             for key, value in source.items()
         }
     else:
+        import tomllib
+
         if isinstance(source, str) and "\n" in source:
             text = source
         else:

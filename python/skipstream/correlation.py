@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,11 @@ __all__ = ["correlated_noise", "subtract_correlated_noise"]
 Place = tuple[float, float]  # and width
 _FEWEST = 100
 _ANYWHERE = 1e-4
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(6)
+
+
+@cache
+def _nodes() -> tuple[Floats, Floats]:
+    return np.polynomial.legendre.leggauss(6)  # whose import takes as long as ours
 
 
 def _expected(
@@ -45,10 +49,11 @@ def _expected(
     """
     from scipy.special import ndtr
 
+    nodes, weights = _nodes()
     half = np.diff(x_edges)[:, None] / 2
-    x = x_edges[:-1, None] + half * (1 + _NODES)
+    x = x_edges[:-1, None] + half * (1 + nodes)
     z = (x - mean_x) / sigma_x
-    weight = half * _WEIGHTS * np.exp(-0.5 * z**2) / (sigma_x * math.sqrt(2 * math.pi))
+    weight = half * weights * np.exp(-0.5 * z**2) / (sigma_x * math.sqrt(2 * math.pi))
     # For a given x, y is a Gaussian too.
     centre = mean_y + correlation * sigma_y * z
     width = sigma_y * math.sqrt(1 - correlation**2)

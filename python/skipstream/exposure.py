@@ -9,7 +9,6 @@ import contextlib
 import os
 import re
 import resource
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -210,7 +209,7 @@ def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
     return pipeline.plan
 
 
-def _fit_gain(pixels: NDArray[np.float64]) -> float:
+def _fit_gain(pixels: NDArray[np.float32]) -> float:
     from .charge import fit_gain
 
     return fit_gain(pixels)[0]["gain"]
@@ -258,7 +257,7 @@ class ImageRun:
             image_info(image, samples, config),
             threads=options.threads,
             row_multiple=samples.piece_rows,
-            spool_folder=str(exposure.folder or tempfile.gettempdir()),
+            spool_folder=str(exposure.folder or ""),
             foreign=reducers_of(config.stages),
             keep_samples=taken.keep_samples if taken is not None else (),
             n_histograms=taken.n_histograms if taken is not None else 0,

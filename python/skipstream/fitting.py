@@ -34,6 +34,7 @@ __all__ = [
     "lines_there",
     "lowest_peak_of",
     "median_and_sigma",
+    "median_of",
     "medians_and_sigmas",
     "medians_of",
     "minimise",
@@ -51,10 +52,24 @@ class FitError(_core.Error):
 _MAD_TO_SIGMA = 1.482602218505602  # of a Gaussian
 
 
+def median_of(values: Floats) -> float:
+    """Median of values without NaN.
+
+    NumPy's own takes as long as a fit the first time: it imports masked arrays.
+    """
+    if len(values) == 0:
+        return math.nan
+    middle = len(values) // 2
+    parts = np.partition(values, middle)  # around one place: around two takes five times as long
+    if len(values) % 2:
+        return float(parts[middle])
+    return float((parts[:middle].max() + parts[middle]) / 2)
+
+
 def median_and_sigma(values: Floats) -> tuple[float, float]:
     """Median, and 1.4826 times the median of the absolute deviations from it."""
-    centre = np.median(values)
-    return float(centre), float(_MAD_TO_SIGMA * np.median(np.abs(values - centre)))
+    centre = median_of(values)
+    return centre, _MAD_TO_SIGMA * median_of(np.abs(values - centre))
 
 
 def medians_and_sigmas(lines: Floats) -> tuple[Floats, Floats]:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from .charge import dark_current_of, sorted_usable
-from .fitting import Floats, check_mask, linear_fit, median_and_sigma, medians_and_sigmas
+from .fitting import Floats, check_mask, linear_fit, median_and_sigma, median_of, medians_and_sigmas
 from .pipeline import compress_skips
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _variance_of_blocks(
         values[np.ascontiguousarray(left_out).ravel()[places]] = np.nan
     variances = values.var(axis=1)
     variances = variances[np.isfinite(variances)]
-    return float(np.median(variances)) if len(variances) else _UNKNOWN
+    return median_of(variances) if len(variances) else _UNKNOWN
 
 
 def _rows_drift(image: NDArray[Any], left_out: NDArray[np.bool_]) -> bool:
@@ -197,14 +197,14 @@ def _rows_drift(image: NDArray[Any], left_out: NDArray[np.bool_]) -> bool:
     known = np.isfinite(centres)
     if np.count_nonzero(known) < 3:
         return False
-    of_rows, width = median_and_sigma(centres[known])[1], float(np.median(widths[known]))
+    of_rows, width = median_and_sigma(centres[known])[1], median_of(widths[known])
     by_chance = 1.2533 * width / math.sqrt(lines.shape[1])  # of the median of a Gaussian
     return of_rows > max(2 * by_chance, 0.1 * width) and width > 0
 
 
 def _around_lowest_peaks(image: NDArray[Any], left_out: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The image less the place of the empty pixels of each row; a row without a place is NaN."""
-    peaks = _core.lowest_peaks(image, left_out)
+    peaks = _core.lowest_peaks(np.sort(np.where(left_out, np.float32(np.nan), image), axis=1))
     around = np.empty(image.shape, np.float32)
     np.subtract(image, peaks[:, None], out=around, casting="same_kind")
     return around
@@ -306,7 +306,7 @@ def quality(
         usable = np.flatnonzero(np.isfinite(spread) & ~bits)
         if len(usable):
             picked = random.choice(usable, min(_N_PIXELS, len(usable)), replace=False)
-            found["pixVar"] = float(np.median(spread.ravel()[picked].astype(np.float64)))
+            found["pixVar"] = median_of(spread.ravel()[picked].astype(np.float64))
     if sample is not None:
         found["clustVar"] = _variance_of_blocks(np.asarray(sample), bits, n_skips - 2, random)
     return Quality(n_skips, found, errors, entropies)

@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import re
-import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -194,9 +193,7 @@ def locked_folder(folder: Path, outputs: Iterable[Path]) -> Iterator[None]:
             pass  # a file system without locks
         begin = time.strftime("%Y-%m-%d %H:%M:%S")
         os.ftruncate(lock, 0)
-        os.pwrite(
-            lock, f"process {os.getpid()} on {socket.gethostname()} since {begin}".encode(), 0
-        )
+        os.pwrite(lock, f"process {os.getpid()} on {os.uname().nodename} since {begin}".encode(), 0)
         parents = {folder, *(path.parent for path in outputs)}
         _clear(parents)
         try:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import inspect
 import math
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -543,26 +544,53 @@ class _Work:
     """
 
     def __init__(self, threads: int) -> None:
-        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
-        self._begun: dict[str, tuple[Future[Any], Callable[[], Any]]] = {}
+        self._most_others = threads - 1
+        self._others: list[Thread] = []
+        self._waiting: deque[tuple[str, Callable[[], Any]]] = deque()
+        self._begun: list[str] = []
+        self._found: dict[str, Any] = {}
+        self._errors: dict[str, Exception] = {}
 
     def begin(self, name: str, function: Callable[..., Any], *of: Any, **parameters: Any) -> None:
-        work = partial(function, *of, **parameters)
-        self._begun[name] = Future() if self._pool is None else self._pool.submit(work), work
+        self._begun.append(name)
+        self._waiting.append((name, partial(function, *of, **parameters)))
+        self._others = [thread for thread in self._others if thread.is_alive()]
+        if len(self._others) < self._most_others:
+            thread = Thread(target=self._take, args=(self._waiting.popleft,))
+            self._others.append(thread)
+            thread.start()
 
     def __contains__(self, name: str) -> bool:
         return name in self._begun
 
+    def _take(self, next_one: Callable[[], tuple[str, Callable[[], Any]]]) -> None:
+        """Do what waits until there is no more."""
+        while True:
+            try:
+                name, work = next_one()
+            except IndexError:
+                return
+            try:
+                self._found[name] = work()
+            except Exception as error:
+                self._errors[name] = error
+
     def results(self) -> dict[str, Any]:
-        """Of everything, by name."""
-        mine = {n: work() for n, (begun, work) in reversed(self._begun.items()) if begun.cancel()}
-        return {
-            n: mine[n] if n in mine else begun.result() for n, (begun, _) in self._begun.items()
-        }
+        """Of everything, by name. The first error of all is raised."""
+        self._take(self._waiting.pop)  # the others begin at the other end
+        self._join()
+        for name in self._begun:
+            if name in self._errors:
+                raise self._errors[name]
+        return {name: self._found[name] for name in self._begun}
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        self._waiting.clear()
+        self._join()
+
+    def _join(self) -> None:
+        for thread in self._others:
+            thread.join()
 
 
 class Taken:
@@ -582,7 +610,7 @@ class Taken:
         self._regions: dict[tuple[int, int], int] = {}
         for measure in measures:
             if MEASURES[measure.kind].takes == "samples":
-                self._regions.setdefault(self._columns(measure), len(self._regions))
+                self._regions.setdefault(self._kept_columns(measure), len(self._regions))
         dtype = np.dtype(samples.dtype)
         self._sample_bytes = dtype.itemsize * image.n_skips
         self._has_histograms = dtype.kind != "f" and samples.scale == 1
@@ -611,6 +639,12 @@ class Taken:
         return {"active": (begin, end), "overscan": (n_cols - n_overscan, n_cols)}.get(
             region, (0, n_cols)
         )
+
+    def _kept_columns(self, measure: MeasureConfig) -> tuple[int, int]:
+        """Columns whose samples are kept: few, or all of them, which serve all other regions."""
+        begin, end = self._columns(measure)
+        n_cols = self.image.n_cols
+        return (begin, end) if 2 * (end - begin) < n_cols else (0, n_cols)
 
     @property
     def keep_samples(self) -> list[tuple[int, int, int]]:
@@ -642,19 +676,21 @@ class Taken:
         planes = pipeline.planes_after(number)
         shape = (self.image.n_rows, self.image.n_cols)
         names = [plane["name"] for plane in planes]
-        kept = {n: np.empty(shape, np.float32) for n in self._wanted(stage, names)}
+        chosen = self._wanted(stage, names)
+        # At once: of large arrays NumPy asks for large pages, which are there sooner.
+        room = np.empty((len(chosen) + 1, *shape), np.float32)
+        kept = dict(zip(chosen, room[:-1], strict=True))
         self._planes[stage] = kept
-        self._masks[stage] = np.empty(shape, np.uint32)
+        self._masks[stage] = room[-1].view(np.uint32)
         self._units[stage] = planes[0]["unit"]
         wanted = [(names.index(name), plane) for name, plane in kept.items()]
         pipeline.keep_planes(number, wanted, self._masks[stage])
         self._numbers[stage] = number
 
-    def fit_gain(self, pixels: NDArray[np.float64]) -> float:
+    def fit_gain(self, pixels: NDArray[np.float32]) -> float:
         """The gain of a run that fits it; measures of the same pixels need no other fit."""
-        values = pixels.astype(np.float32)  # as planes are kept
-        found, charge = fit_gain(values)
-        self._gain = _GainFit(values, charge, found)
+        found, charge = fit_gain(pixels)
+        self._gain = _GainFit(pixels, charge, found)
         return found["gain"]
 
     def n_bytes(self, stage: str, planes: Sequence[Mapping[str, Any]]) -> int:
@@ -682,12 +718,14 @@ class Taken:
 
     def samples(self, measure: MeasureConfig, pipeline: _core.Pipeline) -> NDArray[Any]:
         """Samples of a measure, of the active rows that were kept."""
-        number = self._regions[self._columns(measure)]
+        kept = self._kept_columns(measure)
+        number = self._regions[kept]
+        columns = slice(*(column - kept[0] for column in self._columns(measure)))
         step = self.keep_samples[number][2]
         begin_row, end_row, _, _ = self.image.active
         rows = slice(-(-begin_row // step), -(-end_row // step))
         first, n_used = pipeline.plan["first_used_skip"], pipeline.plan["n_used_skips"]
-        return pipeline.kept_samples(number)[rows, :, first : first + n_used]
+        return pipeline.kept_samples(number)[rows, columns, first : first + n_used]
 
     def finish(self, pipeline: _core.Pipeline, threads: int) -> dict[str, Any]:
         """Finish the image and measure it: result of every measure of one amplifier, by name.
@@ -783,7 +821,9 @@ class Taken:
         pixels, left_out, unit = self.pixels(measure)
         if self._gain is not None and unit == "adu":
             values = pixels[~left_out]
-            if np.array_equal(values[np.isfinite(values)], self._gain.pixels):
+            if len(values) != len(self._gain.pixels):
+                values = values[np.isfinite(values)]
+            if np.array_equal(values, self._gain.pixels):
                 is_of_peaks = self._gain.found is not self._gain.charge
                 self._charge[key] = self._gain.charge, self._gain.found if is_of_peaks else None
                 return self._charge[key]

@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .fitting import FitResult, Series, failed, lines_there, median_and_sigma, without_masked
+from .fitting import (
+    FitResult,
+    Series,
+    failed,
+    lines_there,
+    median_and_sigma,
+    median_of,
+    without_masked,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -211,14 +219,13 @@ def measure_crosstalk(
 
     resampled = spread(found)
     bounds = np.quantile(resampled, [0.1587, 0.8413, 0.0228, 0.9772])
-    coefficient = float(np.median(found))
+    coefficient = median_of(found)
     error = float(resampled.std())
-    null = float(np.median(empty)) if len(empty) >= 10 else math.nan
+    null = median_of(empty) if len(empty) >= 10 else math.nan
     order = np.argsort(signal)
     groups = np.array_split(order, min(12, n // 5))
     x = np.array([signal[g].mean() for g in groups])
-    y = np.array([np.median(found[g]) for g in groups])
-    of_group = [median_and_sigma(found[g])[1] for g in groups]
+    y, of_group = np.array([median_and_sigma(found[g]) for g in groups]).T
     errors = np.array([1.25 * s / math.sqrt(len(g)) for s, g in zip(of_group, groups, strict=True)])
     values = [coefficient, *map(float, bounds), null]
     null_error = float(spread(empty).std()) if len(empty) >= 10 else math.nan

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import os
-import tempfile
 import warnings
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -208,7 +207,6 @@ class Pipeline:
             row_statistics=row_statistics,
             threads=threads,
             chunk_rows=chunk_rows,
-            spool_folder=tempfile.gettempdir(),
             taps=[] if last is None else [last],
             on_rows=keep,
             foreign=reducers_of(tables),

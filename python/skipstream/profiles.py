@@ -21,6 +21,7 @@ from .fitting import (
     likelihood_ratio,
     linear_fit,
     lines_of,
+    median_of,
     medians_and_sigmas,
 )
 
@@ -167,15 +168,15 @@ def _line_through(
     design = np.stack([np.ones_like(x), x], axis=1)
     of_mean = variance / n
     # Whole electrons may be all the same in a row by chance: its error is not 0.
-    smallest = np.sqrt(np.maximum(of_mean, np.median(variance[variance > 0]) / n))
+    smallest = np.sqrt(np.maximum(of_mean, median_of(variance[variance > 0]) / n))
     third = max(1, len(x) // 3)  # the line through medians of thirds: outliers do not move it
-    slope = (np.median(y[-third:]) - np.median(y[:third])) / (
-        np.median(x[-third:]) - np.median(x[:third])
+    slope = (median_of(y[-third:]) - median_of(y[:third])) / (
+        median_of(x[-third:]) - median_of(x[:third])
     )
-    values = np.array([np.median(y - slope * x), slope])
+    values = np.array([median_of(y - slope * x), slope])
     for _ in range(5):
         left = y - design @ values
-        away = left / np.maximum(smallest, 1.4826 * np.median(np.abs(left)))
+        away = left / np.maximum(smallest, 1.4826 * median_of(np.abs(left)))
         good = np.abs(away) <= _N_SIGMA
         values, inverse, _ = linear_fit(design[good], y[good], 1 / n[good])
     part = design[good] * n[good, None]
@@ -267,7 +268,7 @@ def fit_column_transient(
         length = math.exp(found.x)
         (baseline, amplitude), _, chi2 = _settling(length, *part)
         left = y - baseline - amplitude * np.exp(-x / length)
-        scatter = 1.4826 * np.median(np.abs(left / errors))
+        scatter = 1.4826 * median_of(np.abs(left / errors))
         inside = np.abs(left / errors) <= _N_SIGMA * max(1.0, scatter)
         if np.array_equal(inside, good):
             break

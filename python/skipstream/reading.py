@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import bz2
 import contextlib
-import gzip
-import lzma
+import importlib
 import os
 import stat
 import sys
-import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -34,10 +31,11 @@ __all__ = [
     "verify",
 ]
 
-_MAGIC: dict[bytes, tuple[str, Callable[[Any], Any]]] = {
-    b"\x1f\x8b": ("gzip", gzip.open),
-    b"BZh": ("bzip2", bz2.open),
-    b"\xfd7zXZ\x00": ("xz", lzma.open),
+# How a packed file begins, what it is, and the module that opens it: imported where there is one.
+_MAGIC = {
+    b"\x1f\x8b": ("gzip", "gzip"),
+    b"BZh": ("bzip2", "bz2"),
+    b"\xfd7zXZ\x00": ("xz", "lzma"),
 }
 _BLOCK = 1 << 20
 _ROWS_BYTES = 4 << 20  # of the rows that fitsio hands out at once, but for a wider one
@@ -45,11 +43,12 @@ STDIN = Path("-")
 
 
 @contextlib.contextmanager
-def plain_file(path: Path, folder: Path | str) -> Iterator[Path]:
+def plain_file(path: Path, folder: Path | str | None = None) -> Iterator[Path]:
     """Give the path of a file that can be read at any place.
 
     A gzip, bzip2 or xz file, or standard input (``-``), is unpacked block by block into a file of
-    `folder` that has no name and vanishes with the process; whatever its name is.
+    `folder` that has no name and vanishes with the process; whatever its name is. Without a folder
+    that is the usual one of temporary files.
 
     Raises
     ------
@@ -71,18 +70,23 @@ def plain_file(path: Path, folder: Path | str) -> Iterator[Path]:
             yield path
             return
         raw.seek(0)
-        stream = stack.enter_context(kind[1](raw))
+        stream = stack.enter_context(importlib.import_module(kind[1]).open(raw))
         yield stack.enter_context(_unpacked(path, stream, kind[0], folder))
 
 
 @contextlib.contextmanager
-def _unpacked(path: Path, stream: IO[bytes], kind: str, folder: Path | str) -> Iterator[Path]:
+def _unpacked(
+    path: Path, stream: IO[bytes], kind: str, folder: Path | str | None
+) -> Iterator[Path]:
+    import tempfile
+    from lzma import LZMAError
+
     with tempfile.TemporaryFile(dir=folder) as target:
         try:
             while block := stream.read(_BLOCK):
                 target.write(block)
             target.flush()
-        except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        except (EOFError, zlib.error, LZMAError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise _core.IoError(f"{path}: cannot be unpacked: {error.strerror}") from None
             if target.tell() == 0:
@@ -350,6 +354,8 @@ def _row_dtype(image: ImageLayout) -> str:
 
 def _rows(image: ImageLayout, dtype: np.dtype[Any]) -> Iterator[tuple[int, NDArray[np.generic]]]:
     """First row and ``(n, n_cols, n_skips)`` samples; of regions ``(n, NAXIS1)``."""
+    import tempfile
+
     import fitsio
 
     width = image.n_cols * image.n_skips

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 import time
-import traceback
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -333,6 +331,8 @@ def _process(
         return [failed(path, message, reason_of(error), folder)]
     except Exception as error:
         # A fault of the program itself: still one file's, and said as such.
+        import traceback
+
         where = traceback.extract_tb(error.__traceback__)[-1]
         message = f"{path}: internal error, please report: {error!r} at {where.name}:{where.lineno}"
         return [failed(path, message, "internal", folder)]
@@ -355,9 +355,8 @@ class _FileRun(Exposure):
 
     def run(self) -> list[ImageResult]:
         identity = identity_of(self.parts)
-        spool = self.folder or tempfile.gettempdir()
         with contextlib.ExitStack() as stack:
-            plain = [stack.enter_context(plain_file(part, spool)) for part in self.parts]
+            plain = [stack.enter_context(plain_file(part, self.folder)) for part in self.parts]
             n_bytes = sum(
                 (opened if part == STDIN else part).stat().st_size
                 for opened, part in zip(plain, self.parts, strict=True)

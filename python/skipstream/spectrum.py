@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .fitting import median_and_sigma
+from .fitting import median_and_sigma, medians_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["NoiseSpectrum", "Spectrum", "noise_spectrum"]
 
-_BLOCK_SAMPLES = 1 << 20
+_BLOCK_SAMPLES = 1 << 16  # transformed at a time: they and their transforms fit the L2
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,10 @@ class NoiseSpectrum:
             series = part.reshape(-1, length) if self.over == "skips" else part.mean(axis=2)
             if series.dtype.kind == "f":
                 series = series[np.isfinite(series).all(axis=1)]
-            # The mean has a line of its own, which is left out; of short integers a float32 holds
-            # the differences to any one of them, and its transform 6 digits.
-            is_short = series.dtype.kind in "iu" and series.dtype.itemsize <= 2
-            values = series.astype(np.float32 if is_short else np.float64)
+            values = series.astype(np.float64)
             if len(values):
-                values -= values[0, 0] if is_short else values.mean(axis=1, keepdims=True)
-            amplitude = np.abs(np.fft.rfft(values, axis=1))[:, 1:].sum(axis=0, dtype=np.float64)
+                values -= values[0, 0]  # the mean has a line of its own, which is left out
+            amplitude = np.abs(np.fft.rfft(values, axis=1))[:, 1:].sum(axis=0)
             self._sum = amplitude if self._sum is None else self._sum + amplitude
             self._n_series += len(series)
 
@@ -152,7 +149,7 @@ def _lines(
         return []
     padded = np.pad(amplitude, reach, mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
-    ground = np.median(windows, axis=1)
+    ground = medians_of(windows)
     above = amplitude - ground
     _, sigma = median_and_sigma(above)
     higher = np.ones(n, bool)

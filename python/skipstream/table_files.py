@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy import char  # now: not while a run has files in hand
 from numpy.typing import NDArray
 
 from . import _core
@@ -47,12 +45,22 @@ def load_writer(path: Path, columns: str = "skipstream") -> None:
     if columns != "skipstream":
         for module in ("scipy.ndimage", "scipy.spatial"):
             needed(module, f'output: columns = "{columns}"', "fits")
+    if path.suffix == ".csv":
+        import csv  # noqa: F401
     if path.suffix in (".ecsv", ".parquet", ".root"):
         import astropy.table  # noqa: F401
     if path.suffix == ".parquet":
         needed("pyarrow.parquet", "output: .parquet", "parquet")
     if path.suffix == ".root":
         needed("uproot", "output: .root", "root")
+
+
+def _in_ascii(texts: NDArray[np.str_]) -> NDArray[np.bytes_] | list[bytes]:
+    """What a table of FITS holds: another character is its escape."""
+    try:
+        return texts.astype(np.bytes_)
+    except UnicodeEncodeError:
+        return [text.encode("ascii", "backslashreplace") for text in texts.tolist()]
 
 
 _FORMATS = {"i8": "K", "f8": "D", "i4": "J", "f4": "E", "i2": "I", "u1": "B", "b1": "L"}
@@ -97,11 +105,7 @@ def _write_fits(path: Path, trees: Sequence[Tree], header_cards: Sequence[str]) 
             part = table[begin : begin + step]
             rows = np.empty(len(part), row)
             for name, kind in kinds:
-                rows[name] = (
-                    char.encode(part[name], "ascii", "backslashreplace")
-                    if kind[0] == "S"
-                    else part[name]
-                )
+                rows[name] = _in_ascii(part[name]) if kind[0] == "S" else part[name]
             data = rows.tobytes()
             if begin + step >= len(table):
                 data = data.ljust(
@@ -125,6 +129,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def _write_csv(path: Path, trees: Sequence[Tree], header: Sequence[str]) -> None:
+    import csv
+
     table = trees[0].table.to_numpy()
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -237,6 +243,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         It is no table. The message of a library.
     """
     if path.suffix == ".csv":
+        import csv
+
         with path.open(newline="", encoding="utf-8") as file:
             return [
                 {name: _without_quote(text) for name, text in row.items()}

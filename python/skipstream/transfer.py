@@ -72,8 +72,7 @@ def measure_cti(
     n_transfers = columns.astype(np.float64) + 2
     groups = np.array_split(np.argsort(n_transfers, kind="stable"), n_groups)
     x = np.array([n_transfers[g].mean() for g in groups])
-    y = np.array([np.median(ratios[g]) for g in groups])
-    widths = [median_and_sigma(ratios[g])[1] for g in groups]
+    y, widths = np.array([median_and_sigma(ratios[g]) for g in groups]).T
     errors = np.array([1.2533 * w / math.sqrt(len(g)) for w, g in zip(widths, groups, strict=True)])
     if not np.all(errors > 0):
         return failed(name, units, "the pixels behind bright ones do not differ", n=len(ratios))

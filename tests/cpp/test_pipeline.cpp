@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <latch>
+#include <numeric>
 #include <random>
 #include <span>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "skipstream/base/error.hpp"
 #include "skipstream/base/mask.hpp"
 #include "skipstream/pipeline/pipeline.hpp"
+#include "skipstream/pipeline/spool.hpp"
 #include "skipstream/pipeline/workers.hpp"
 #include "stage_table.hpp"
 
@@ -299,6 +301,50 @@ void each_table_gets_the_rows_of_its_own_stage() {
   check::that(sizes({finder(1032.0), finder(1040.0)}) == std::vector{low[0], high[0]});
 }
 
+/// Rows of 4 pixels through the spools of two barriers; bytes of the second one.
+std::int64_t through_two_spools(std::size_t n_planes, std::int64_t memory_bytes,
+                                std::size_t n_planes_after) {
+  constexpr std::int64_t n_rows = 11;
+  std::vector<double> values(4 * n_rows * n_planes);
+  std::iota(values.begin(), values.end(), 0.5);
+  std::vector<std::uint32_t> mask(4 * n_rows);
+  std::iota(mask.begin(), mask.end(), 1U);
+  std::vector<double*> planes;
+  for (std::size_t p = 0; p < n_planes; ++p) planes.push_back(&values[p * 4 * n_rows]);
+  Spool first(n_planes, 4, memory_bytes, -1, "/tmp");
+  Spool second(n_planes_after, 4, memory_bytes, -1, "/tmp", &first);
+  first.append({planes, mask.data(), 0, n_rows, 4});
+  std::int64_t n_given = 0;
+  std::int64_t next = 0;
+  first.replay(3, [&](PixelChunk& chunk) {
+    n_given += chunk.n_rows;
+    std::vector<double*> handed;
+    for (std::size_t p = 0; p < n_planes_after; ++p) handed.push_back(chunk.planes[p % n_planes]);
+    second.append({handed, chunk.mask, chunk.first_row, chunk.n_rows, 4});
+  });
+  check::equal(n_given, n_rows);
+  second.replay(2, [&](PixelChunk& chunk) {
+    for (std::int64_t r = 0; r < chunk.n_rows; ++r, ++next) {
+      check::equal(chunk.first_row + r, next);
+      for (std::size_t p = 0; p < n_planes_after; ++p) {
+        const double* expected = planes[p % n_planes] + 4 * next;
+        check::that(std::equal(expected, expected + 4, chunk.row(p, r).begin()));
+      }
+      check::equal(chunk.mask_row(r)[3], static_cast<std::uint32_t>(4 * next + 4));
+    }
+  });
+  check::equal(next, n_rows);
+  return second.own_bytes();
+}
+
+void spools_that_share_their_memory_keep_their_rows() {
+  for (const std::int64_t bytes : {0, 100, 333, 1 << 20}) {  // less than the rows, and more
+    check::equal(through_two_spools(2, bytes, 2), std::int64_t{0}, "the memory of the first");
+    check::equal(through_two_spools(2, bytes, 1), std::int64_t{0}, "narrower rows");
+    check::equal(through_two_spools(2, bytes, 3), bytes, "wider rows need their own");
+  }
+}
+
 /// Begins an image with an alarm, and reduces it.
 std::vector<RowStatistics> watched(const std::string& when, const std::string& unit = "adu",
                                    const Value& gain = Value()) {
@@ -307,7 +353,7 @@ std::vector<RowStatistics> watched(const std::string& when, const std::string& u
   Problems problems;
   PipelineOptions options;
   options.alarms = {{.when = when, .name = "", .command = {}}};
-  options.fit_gain = [](std::span<const double> /*pixels*/) { return 2.0; };
+  options.fit_gain = [](std::span<const float> /*pixels*/) { return 2.0; };
   Pipeline pipeline(make_chain(stages, {}, problems), options);
   ImageInfo image = image_info(5);
   image.unit = unit;
@@ -460,6 +506,7 @@ int main() {
   noise_in_electrons_needs_a_gain_that_is_known();
   samples_of_a_lost_first_row_are_missed_where_they_end_the_image();
   records_do_not_depend_on_the_pushes();
+  spools_that_share_their_memory_keep_their_rows();
   what_cannot_be_pushed_is_refused();
   chunks_hold_whole_tiles_unless_their_rows_are_given();
   a_chain_without_reduction_refuses_skips();

@@ -32,6 +32,18 @@ double density_at(double distance) noexcept {
 
 constexpr double least = 1e-300;  // counts that are expected where no peak reaches
 
+/// Calls `each(i, part)` for every bin that a peak reaches, with its part of the peak.
+template <class Each>
+void for_parts_of(std::span<const double> edges, double place, double noise, Each each) noexcept {
+  double below = -1;  // not known yet
+  for_bins_of(edges, place, noise, [&](std::size_t i, double begin, double end) {
+    if (below < 0) below = part_below(begin);
+    const double next = part_below(end);
+    each(i, next - below);
+    below = next;
+  });
+}
+
 }  // namespace
 
 void expected_counts(std::span<const double> edges, double n, double offset, double noise,
@@ -41,14 +53,8 @@ void expected_counts(std::span<const double> edges, double n, double offset, dou
   double weight = std::exp(-rate);
   for (std::int64_t k = 0; k < n_peaks; ++k) {
     if (k > 0) weight *= rate / static_cast<double>(k);
-    double below = -1;  // not known yet
-    for_bins_of(edges, offset + gain * static_cast<double>(k), noise,
-                [&](std::size_t i, double begin, double end) {
-                  if (below < 0) below = part_below(begin);
-                  const double next = part_below(end);
-                  counts[i] += n * weight * (next - below);
-                  below = next;
-                });
+    for_parts_of(edges, offset + gain * static_cast<double>(k), noise,
+                 [&](std::size_t i, double part) { counts[i] += n * weight * part; });
   }
 }
 
@@ -66,22 +72,38 @@ double charge_cost(std::span<const double> edges, std::span<const double> counts
   return 2 * sum;
 }
 
-double charge_shape_cost(std::span<const double> edges, std::span<const double> counts,
-                         const ChargeModel& model, std::int64_t n_peaks,
-                         std::span<double> expected) noexcept {
-  expected_counts(edges, 1.0, model.offset, model.noise, model.rate, model.gain, n_peaks, expected);
-  double n_expected = 0;
+void charge_shape_costs(std::span<const double> edges, std::span<const double> counts,
+                        const ChargeModel& model, std::int64_t n_peaks,
+                        std::span<const double> rates, std::span<double> peaks,
+                        std::span<double> expected, std::span<double> costs) noexcept {
+  // The peaks are where they are for any rate, and take longer than all that follows.
+  const std::size_t n_bins = counts.size();
+  const auto n = static_cast<std::size_t>(n_peaks);
+  for (std::size_t k = 0; k < n; ++k) {
+    const auto peak = peaks.subspan(k * n_bins, n_bins);
+    std::fill(peak.begin(), peak.end(), 0.0);
+    for_parts_of(edges, model.offset + model.gain * static_cast<double>(k), model.noise,
+                 [&](std::size_t i, double part) { peak[i] = part; });
+  }
   double n_counted = 0;
-  for (std::size_t i = 0; i < counts.size(); ++i) {
-    n_expected += expected[i];
-    n_counted += counts[i];
+  for (const double count : counts) n_counted += count;
+  for (std::size_t r = 0; r < rates.size(); ++r) {
+    std::fill(expected.begin(), expected.end(), 0.0);
+    double weight = std::exp(-rates[r]);
+    for (std::size_t k = 0; k < n; ++k) {
+      if (k > 0) weight *= rates[r] / static_cast<double>(k);
+      const auto peak = peaks.subspan(k * n_bins, n_bins);
+      for (std::size_t i = 0; i < n_bins; ++i) expected[i] += weight * peak[i];
+    }
+    double n_expected = 0;
+    for (std::size_t i = 0; i < n_bins; ++i) n_expected += expected[i];
+    const double scale = n_counted / std::max(n_expected, least);
+    double sum = 0;
+    for (std::size_t i = 0; i < n_bins; ++i) {
+      if (counts[i] > 0) sum -= counts[i] * std::log(std::max(scale * expected[i], 1e-12));
+    }
+    costs[r] = sum;
   }
-  const double scale = n_counted / std::max(n_expected, least);
-  double sum = 0;
-  for (std::size_t i = 0; i < counts.size(); ++i) {
-    if (counts[i] > 0) sum -= counts[i] * std::log(std::max(scale * expected[i], 1e-12));
-  }
-  return sum;
 }
 
 void charge_gradient(std::span<const double> edges, std::span<const double> counts,

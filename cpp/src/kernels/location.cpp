@@ -215,10 +215,9 @@ double smooth_bins(std::span<const double> bins, const double (&kernel)[2 * half
   return highest;
 }
 
-/// Mean, from eight sums of every eighth value: none waits for another.
-double mean_of(std::span<const double> values) noexcept {
+/// Sum of what values are above `shift`, from eight sums of every eighth: none waits for another.
+double sum_above(std::span<const double> values, double shift) noexcept {
   constexpr std::size_t n_sums = 8;
-  const double shift = values[0];
   const std::size_t n_even = values.size() - values.size() % n_sums;
   double sums[n_sums] = {};
   for (std::size_t i = 0; i < n_even; i += n_sums) {
@@ -227,8 +226,40 @@ double mean_of(std::span<const double> values) noexcept {
   for (std::size_t i = n_even; i < values.size(); ++i) sums[i - n_even] += values[i] - shift;
   double sum = 0;
   for (const double part : sums) sum += part;
-  return shift + sum / static_cast<double>(values.size());
+  return sum;
 }
+
+/// Mean of the values from `first` to before `last`, which move by a little from call to call: only
+/// what comes in and goes out is summed.
+class MovingMean {
+ public:
+  explicit MovingMean(std::span<const double> values) : values_(values) {}
+
+  double operator()(std::size_t first, std::size_t last) noexcept {
+    if (first >= last_ || last <= first_) {
+      shift_ = values_[first];
+      sum_ = sum_above(values_.subspan(first, last - first), shift_);
+    } else {
+      sum_ += between(first, first_) - between(last, last_);
+    }
+    first_ = first;
+    last_ = last;
+    return shift_ + sum_ / static_cast<double>(last - first);
+  }
+
+ private:
+  /// Of the values from one place to another; negative where the other one comes first.
+  [[nodiscard]] double between(std::size_t from, std::size_t to) const noexcept {
+    return from <= to ? sum_above(values_.subspan(from, to - from), shift_)
+                      : -sum_above(values_.subspan(to, from - to), shift_);
+  }
+
+  std::span<const double> values_;
+  std::size_t first_ = 0;
+  std::size_t last_ = 0;
+  double shift_ = 0;
+  double sum_ = 0;
+};
 
 }  // namespace
 
@@ -299,13 +330,14 @@ Location lowest_peak_of_sorted(std::span<const double> values, std::span<double>
   Location peak{low + (static_cast<double>(top) + 0.5) * step,
                 std::sqrt(std::max(wide * wide - band * band, band * band / 4))};
   constexpr int max_iterations = 20;
+  MovingMean mean(values);
   for (int iteration = 0; iteration < max_iterations; ++iteration) {
     const auto first =
         std::lower_bound(values.begin(), values.end(), peak.value - 1.2 * peak.sigma);
     const auto last = std::upper_bound(first, values.end(), peak.value + 1.2 * peak.sigma);
     if (first == last) break;
-    const std::span<const double> core(first, last);
-    const double centre = mean_of(core);
+    const double centre = mean(static_cast<std::size_t>(first - values.begin()),
+                               static_cast<std::size_t>(last - values.begin()));
     const bool stays = centre == peak.value;
     peak.value = centre;
     if (stays) break;

@@ -201,6 +201,7 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
 
   links_.push_back(std::make_unique<PixelLink>(*this, 0));
   links_.back()->planes = reduction.planes;
+  const Spool* last_spool = nullptr;
   for (std::size_t i = 0; i < chain_.pixel_steps.size(); ++i) {
     auto& step = chain_.pixel_steps[i];
     if (auto* calibrate = dynamic_cast<Calibrate*>(step.stage.get())) {
@@ -215,10 +216,11 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
     if (plan.barrier) {
       const std::int64_t expected =
           image_.n_rows < 0 ? -1 : image_.n_rows * row_bytes(planes_in, image_.n_cols);
-      spools_.back() = std::make_unique<Spool>(
-          planes_in.size(), image_.n_cols, options_.spool_bytes, expected, options_.spool_folder);
-      plan.state_bytes +=
-          expected < 0 ? options_.spool_bytes : std::min(options_.spool_bytes, expected);
+      spools_.back() =
+          std::make_unique<Spool>(planes_in.size(), image_.n_cols, options_.spool_bytes, expected,
+                                  options_.spool_folder, last_spool);
+      last_spool = spools_.back().get();
+      plan.state_bytes += last_spool->own_bytes();
     }
     for (std::size_t t = 0; t < plan.tables.size(); ++t) {
       tables_.push_back({std::move(plan.tables[t]), i, t, {}, 0});

@@ -118,17 +118,25 @@ void SampleRecords::count(const std::byte* samples, std::int64_t n_pixels, std::
     }
     std::uint32_t* counts = counts_[thread].data() + begin * static_cast<std::size_t>(n_cells);
     const std::byte* from = samples + begin * sizeof(T);
-    // First where all of a pixel go, a loop without a branch; then they are counted.
-    for (std::int64_t i = 0; i < n_pixels; ++i, from += pixel_bytes_) {
-      std::array<std::uint32_t, group> cells;
-      for (std::size_t h = 0; h < n; ++h) {
-        const auto value = static_cast<Wide>(load<T, swapped>(from + h * sizeof(T)));
-        // Clamped before the difference, which of two integers of 64 bits may not be one.
-        const auto cell = static_cast<Wide>(std::clamp(value, first[h], last[h]) - first[h]);
-        const Wide counted = has_blank && value == blank ? Wide{left_out} : cell;
-        cells[h] = static_cast<std::uint32_t>(static_cast<std::size_t>(counted) * group + h);
+    // First where all of a pixel go, a loop without a branch; then they are counted. Where a pixel
+    // has samples for a whole group all are counted, wanted or not: their number is a constant.
+    const auto count_group = [&](auto n_here, auto may_be_blank) {
+      for (std::int64_t i = 0; i < n_pixels; ++i, from += pixel_bytes_) {
+        std::array<std::uint32_t, group> cells;
+        for (std::size_t h = 0; h < n_here; ++h) {
+          const auto value = static_cast<Wide>(load<T, swapped>(from + h * sizeof(T)));
+          // Clamped before the difference, which of two integers of 64 bits may not be one.
+          const auto cell = static_cast<Wide>(std::clamp(value, first[h], last[h]) - first[h]);
+          const Wide counted = may_be_blank && value == blank ? Wide{left_out} : cell;
+          cells[h] = static_cast<std::uint32_t>(static_cast<std::size_t>(counted) * group + h);
+        }
+        for (std::size_t h = 0; h < n_here; ++h) ++counts[cells[h]];
       }
-      for (std::size_t h = 0; h < n; ++h) ++counts[cells[h]];
+    };
+    if (has_blank || static_cast<std::int64_t>(begin + group) > n_skips_) {
+      count_group(n, has_blank);
+    } else {
+      count_group(std::integral_constant<std::size_t, group>{}, std::false_type{});
     }
   }
 }

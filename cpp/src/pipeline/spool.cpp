@@ -12,17 +12,22 @@
 namespace skipstream {
 
 Spool::Spool(std::size_t n_planes, std::int64_t n_cols, std::int64_t memory_bytes,
-             std::int64_t expected_bytes, std::string folder)
-    : n_planes_(n_planes),
-      n_cols_(n_cols),
-      memory_bytes_(static_cast<std::size_t>(memory_bytes)),
-      folder_(std::move(folder)) {
-  memory_.reserve(static_cast<std::size_t>(
-      expected_bytes < 0 ? memory_bytes : std::min(memory_bytes, expected_bytes)));
+             std::int64_t expected_bytes, std::string folder, const Spool* before)
+    : n_planes_(n_planes), n_cols_(n_cols), folder_(std::move(folder)) {
+  if (before != nullptr && before->row_bytes() >= row_bytes()) {
+    memory_ = before->memory_;
+    return;
+  }
+  own_bytes_ = expected_bytes < 0 ? memory_bytes : std::min(memory_bytes, expected_bytes);
+  memory_ = std::make_shared<Memory>(static_cast<std::size_t>(own_bytes_));
 }
 
 Spool::~Spool() {
   if (file_ >= 0) close(file_);
+}
+
+std::int64_t Spool::row_bytes() const {
+  return n_cols_ * static_cast<std::int64_t>(n_planes_ * sizeof(double) + sizeof(std::uint32_t));
 }
 
 void Spool::append(const PixelChunk& chunk) {
@@ -37,8 +42,9 @@ void Spool::append(const PixelChunk& chunk) {
 
 void Spool::write(const void* data, std::size_t n_bytes) {
   const auto* bytes = static_cast<const std::byte*>(data);
-  if (file_ < 0 && memory_.size() + n_bytes <= memory_bytes_) {
-    memory_.insert(memory_.end(), bytes, bytes + n_bytes);
+  if (file_ < 0 && n_in_memory_ + n_bytes <= memory_->size()) {
+    std::memcpy(memory_->data() + n_in_memory_, bytes, n_bytes);
+    n_in_memory_ += n_bytes;
     return;
   }
   if (file_ < 0) {
@@ -63,10 +69,10 @@ void Spool::write(const void* data, std::size_t n_bytes) {
 
 void Spool::read(std::int64_t offset, void* data, std::size_t n_bytes) const {
   auto* bytes = static_cast<std::byte*>(data);
-  const auto in_memory = static_cast<std::int64_t>(memory_.size());
+  const auto in_memory = static_cast<std::int64_t>(n_in_memory_);
   if (offset < in_memory) {
     const std::size_t part = std::min(n_bytes, static_cast<std::size_t>(in_memory - offset));
-    std::memcpy(bytes, memory_.data() + offset, part);
+    std::memcpy(bytes, memory_->data() + offset, part);
     bytes += part;
     n_bytes -= part;
     offset += static_cast<std::int64_t>(part);
@@ -103,7 +109,7 @@ void Spool::replay(std::int64_t chunk_rows, const std::function<void(PixelChunk&
     }
     receive(chunk);
   }
-  memory_ = {};
+  memory_.reset();
   n_rows_ = 0;
 }
 

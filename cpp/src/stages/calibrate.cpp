@@ -40,7 +40,7 @@ StagePlan Calibrate::begin(const ImageInfo& image, const std::vector<PlaneInfo>&
   if (!is_fitted_) set_divisors();
   StagePlan plan{.planes = planes,
                  .delay_rows = 0,
-                 .state_bytes = static_cast<std::int64_t>(pixels_.capacity() * sizeof(double)),
+                 .state_bytes = static_cast<std::int64_t>(pixels_.capacity() * sizeof(float)),
                  .barrier = is_fitted_,
                  .tables = {}};
   const std::string unit = planes.at(0).unit;
@@ -72,7 +72,7 @@ void Calibrate::observe(const PixelChunk& chunk) {
     const auto mask = chunk.mask_row(r);
     for (auto c = begin_col_; c < end_col_; ++c) {
       const bool usable = (mask[c] & (unusable_bits | mask_bit::saturated)) == 0;
-      if (usable && std::isfinite(values[c])) pixels_.push_back(values[c]);
+      if (usable && std::isfinite(values[c])) pixels_.push_back(static_cast<float>(values[c]));
     }
   }
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ def info(files: tuple[Path, ...], n_skips: str | None) -> None:
     failed = False
     for path in files:
         try:
-            with plain_file(path, tempfile.gettempdir()) as plain:
+            with plain_file(path) as plain:
                 _print_layout(read_layout(path, InputConfig(n_skips=skips), plain=[plain]))
         except (_core.Error, OSError) as error:
             complain(str(error))

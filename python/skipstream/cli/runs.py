@@ -7,7 +7,6 @@ import json
 import logging
 import shlex
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -272,7 +271,7 @@ def check(config_path: Path, files: tuple[Path, ...], overrides: tuple[str, ...]
     failed = False
     for path in files:
         try:
-            with plain_file(path, tempfile.gettempdir()) as plain:
+            with plain_file(path) as plain:
                 for image in read_layout(path, config.input, plain=[plain]).images:
                     _print_plan(path, image, plan_image(image, config))
         except (_core.Error, OSError) as error:

@@ -27,11 +27,13 @@ double charge_cost(std::span<const double> edges, std::span<const double> counts
                    const ChargeModel& model, std::int64_t n_peaks,
                    std::span<double> expected) noexcept;
 
-/// Minus the logarithm of the likelihood of the shape alone: as many counts are expected as there
-/// are, whatever `model.n` says.
-double charge_shape_cost(std::span<const double> edges, std::span<const double> counts,
-                         const ChargeModel& model, std::int64_t n_peaks,
-                         std::span<double> expected) noexcept;
+/// Minus the logarithm of the likelihood of the shape alone, for each of several rates: as many
+/// counts are expected as there are, whatever `model.n` says. `peaks` has room for `n_peaks` times
+/// the bins.
+void charge_shape_costs(std::span<const double> edges, std::span<const double> counts,
+                        const ChargeModel& model, std::int64_t n_peaks,
+                        std::span<const double> rates, std::span<double> peaks,
+                        std::span<double> expected, std::span<double> costs) noexcept;
 
 /// Derivatives of `charge_cost` by the parameters, in the order of `ChargeModel`.
 void charge_gradient(std::span<const double> edges, std::span<const double> counts,

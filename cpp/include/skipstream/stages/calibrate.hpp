@@ -14,7 +14,7 @@
 namespace skipstream {
 
 /// The gain (ADU per electron) of pixels with single electrons. Throws Error where it finds none.
-using FitGain = std::function<double(std::span<const double> pixels)>;
+using FitGain = std::function<double(std::span<const float> pixels)>;
 
 /// Converts ADU to electrons.
 class Calibrate : public PixelStage {
@@ -61,7 +61,7 @@ class Calibrate : public PixelStage {
   std::int64_t end_row_ = 0;
   std::size_t begin_col_ = 0;
   std::size_t end_col_ = 0;
-  Array<double> pixels_;  ///< active and usable
+  Array<float> pixels_;  ///< active and usable, as planes are kept
   double gain_ = 1.0;
   Array<double> divisors_;  ///< per plane
 };
