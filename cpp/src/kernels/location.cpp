@@ -236,7 +236,7 @@ class MovingMean {
   explicit MovingMean(std::span<const double> values) : values_(values) {}
 
   double operator()(std::size_t first, std::size_t last) noexcept {
-    if (first >= last_ || last <= first_) {
+    if (last_ == 0) {
       shift_ = values_[first];
       sum_ = sum_above(values_.subspan(first, last - first), shift_);
     } else {
