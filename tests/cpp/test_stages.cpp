@@ -535,7 +535,7 @@ void a_gain_may_be_fitted_to_the_active_pixels() {
   for (const std::int64_t rows_at_once : {1, 2, 6}) {
     Calibrate stage({.gain = {std::string("fit")}});
     Plane seen;
-    stage.use([&](std::span<const double> fitted) {
+    stage.use([&](std::span<const float> fitted) {
       seen.assign(fitted.begin(), fitted.end());
       return 4.0;
     });
@@ -543,7 +543,7 @@ void a_gain_may_be_fitted_to_the_active_pixels() {
     check::that(seen == active, "active and usable");
     check::that(outcome.plan.barrier);
     check::equal(outcome.plan.delay_rows, std::int64_t{0});
-    check::equal(outcome.plan.state_bytes, std::int64_t{8 * 3 * 5}, "of the active pixels");
+    check::equal(outcome.plan.state_bytes, std::int64_t{4 * 3 * 5}, "of the active pixels");
     check::equal(outcome.pixels.planes[0][9], 9 / 4.0);
     check::equal(outcome.pixels.planes[1][9], 9 / 16.0);
     check::equal(outcome.plan.planes[0].unit, std::string("electron"));
@@ -551,7 +551,7 @@ void a_gain_may_be_fitted_to_the_active_pixels() {
   }
   const auto begin = [&](bool with_function) {
     Calibrate stage({.gain = {std::string("fit")}});
-    if (with_function) stage.use([](std::span<const double> /*pixels*/) { return 1.0; });
+    if (with_function) stage.use([](std::span<const float> /*pixels*/) { return 1.0; });
     return stage.begin(image, input.infos).state_bytes;
   };
   check::throws<ConfigError>([&] { begin(false); }, "\"fit\" needs a function that fits");
@@ -563,7 +563,7 @@ void a_gain_may_be_fitted_to_the_active_pixels() {
   check::throws<ConfigError>([&] { begin(true); }, "\"fit\" needs the number of rows beforehand");
   for (const double gain : {0.0, -1.0, nan, std::numeric_limits<double>::infinity()}) {
     Calibrate stage({.gain = {std::string("fit")}});
-    stage.use([&](std::span<const double> /*pixels*/) { return gain; });
+    stage.use([&](std::span<const float> /*pixels*/) { return gain; });
     stage.begin(image_of(input), input.infos);
     check::throws<Error>([&] { stage.settle(); }, "calibrate.gain: the fit gave ");
   }

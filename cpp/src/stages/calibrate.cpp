@@ -72,7 +72,8 @@ void Calibrate::observe(const PixelChunk& chunk) {
     const auto mask = chunk.mask_row(r);
     for (auto c = begin_col_; c < end_col_; ++c) {
       const bool usable = (mask[c] & (unusable_bits | mask_bit::saturated)) == 0;
-      if (usable && std::isfinite(values[c])) pixels_.push_back(static_cast<float>(values[c]));
+      const auto value = static_cast<float>(values[c]);
+      if (usable && std::isfinite(value)) pixels_.push_back(value);
     }
   }
 }
