@@ -166,7 +166,7 @@ def write_state(log: Log, moment: int, choose: random.Random, folder: Path) -> N
 
 @needs_strace
 def test_whatever_the_disk_holds_after_a_power_loss_is_whole_or_resumed(tmp_path: Path) -> None:
-    case = Case(tmp_path, 3, "--threads", "1")
+    case = Case(tmp_path, 6, "--threads", "1")
     out = tmp_path / "out"
     out.mkdir()
     path = tmp_path / "calls"
