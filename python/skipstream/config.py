@@ -320,11 +320,9 @@ def _override(tables: dict[str, Any], override: str, lines: _Lines, problems: li
     if not equals or not dot or not key:
         problems.append(f"{place}must be stage.key=value, such as calibrate.gain=5.2")
         return
-    import tomllib
-
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = _from_toml(f"value = {text}")["value"]
+    except ValueError:
         value = text.strip()
     if name == "input":
         tables.setdefault("input", {})[key] = value
@@ -336,6 +334,13 @@ def _override(tables: dict[str, Any], override: str, lines: _Lines, problems: li
         problems.append(f"{place}no stage {unknown_name(name, kinds)}")
     for stage in matching:
         stage[key] = value
+
+
+def _from_toml(text: str) -> dict[str, Any]:
+    """Tables of a TOML text. Raises ValueError where it is none, RecursionError where too deep."""
+    import tomllib  # not for a config that is a dict
+
+    return tomllib.loads(text)
 
 
 def read_text(path: Path, name: str) -> str:
@@ -375,11 +380,9 @@ def _check_values(value: Any, name: str, place: str = "", depth: int = 0) -> Non
 
 def _read_gains(path: Path) -> dict[str, float]:
     """Amplifier to gain (adu/electron), of a file that `skipstream calibrate` wrote."""
-    import tomllib
-
     try:
-        tables = tomllib.loads(read_text(path, str(path)))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        tables = _from_toml(read_text(path, str(path)))
+    except (ValueError, RecursionError) as error:
         raise _core.ConfigError(f"{path}: no calibration file: {error}") from None
     gains = tables.get("gain")
     if not isinstance(gains, dict) or not gains:
@@ -431,15 +434,13 @@ def load_config(source: str | Path | Mapping[str, Any], overrides: Sequence[str]
             for key, value in source.items()
         }
     else:
-        import tomllib
-
         if isinstance(source, str) and "\n" in source:
             text = source
         else:
             name = str(source)
             text = read_text(Path(source), name)
         try:
-            tables = tomllib.loads(text)
+            tables = _from_toml(text)
         except RecursionError:
             raise _core.ConfigError(f"{name}: nested too deeply") from None
         except ValueError as error:  # of a number too long to read, too

@@ -9,11 +9,10 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -544,53 +543,26 @@ class _Work:
     """
 
     def __init__(self, threads: int) -> None:
-        self._most_others = threads - 1
-        self._others: list[Thread] = []
-        self._waiting: deque[tuple[str, Callable[[], Any]]] = deque()
-        self._begun: list[str] = []
-        self._found: dict[str, Any] = {}
-        self._errors: dict[str, Exception] = {}
+        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self._begun: dict[str, tuple[Future[Any], Callable[[], Any]]] = {}
 
     def begin(self, name: str, function: Callable[..., Any], *of: Any, **parameters: Any) -> None:
-        self._begun.append(name)
-        self._waiting.append((name, partial(function, *of, **parameters)))
-        self._others = [thread for thread in self._others if thread.is_alive()]
-        if len(self._others) < self._most_others:
-            thread = Thread(target=self._take, args=(self._waiting.popleft,))
-            self._others.append(thread)
-            thread.start()
+        work = partial(function, *of, **parameters)
+        self._begun[name] = Future() if self._pool is None else self._pool.submit(work), work
 
     def __contains__(self, name: str) -> bool:
         return name in self._begun
 
-    def _take(self, next_one: Callable[[], tuple[str, Callable[[], Any]]]) -> None:
-        """Do what waits until there is no more."""
-        while True:
-            try:
-                name, work = next_one()
-            except IndexError:
-                return
-            try:
-                self._found[name] = work()
-            except Exception as error:
-                self._errors[name] = error
-
     def results(self) -> dict[str, Any]:
-        """Of everything, by name. The first error of all is raised."""
-        self._take(self._waiting.pop)  # the others begin at the other end
-        self._join()
-        for name in self._begun:
-            if name in self._errors:
-                raise self._errors[name]
-        return {name: self._found[name] for name in self._begun}
+        """Of everything, by name."""
+        mine = {n: work() for n, (begun, work) in reversed(self._begun.items()) if begun.cancel()}
+        return {
+            n: mine[n] if n in mine else begun.result() for n, (begun, _) in self._begun.items()
+        }
 
     def close(self) -> None:
-        self._waiting.clear()
-        self._join()
-
-    def _join(self) -> None:
-        for thread in self._others:
-            thread.join()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
 
 class Taken:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import time
+import traceback
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -331,8 +332,6 @@ def _process(
         return [failed(path, message, reason_of(error), folder)]
     except Exception as error:
         # A fault of the program itself: still one file's, and said as such.
-        import traceback
-
         where = traceback.extract_tb(error.__traceback__)[-1]
         message = f"{path}: internal error, please report: {error!r} at {where.name}:{where.lineno}"
         return [failed(path, message, "internal", folder)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,8 +46,6 @@ def load_writer(path: Path, columns: str = "skipstream") -> None:
     if columns != "skipstream":
         for module in ("scipy.ndimage", "scipy.spatial"):
             needed(module, f'output: columns = "{columns}"', "fits")
-    if path.suffix == ".csv":
-        import csv  # noqa: F401
     if path.suffix in (".ecsv", ".parquet", ".root"):
         import astropy.table  # noqa: F401
     if path.suffix == ".parquet":
@@ -129,8 +128,6 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def _write_csv(path: Path, trees: Sequence[Tree], header: Sequence[str]) -> None:
-    import csv
-
     table = trees[0].table.to_numpy()
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -243,8 +240,6 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         It is no table. The message of a library.
     """
     if path.suffix == ".csv":
-        import csv
-
         with path.open(newline="", encoding="utf-8") as file:
             return [
                 {name: _without_quote(text) for name, text in row.items()}

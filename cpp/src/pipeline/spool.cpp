@@ -14,7 +14,7 @@ namespace skipstream {
 Spool::Spool(std::size_t n_planes, std::int64_t n_cols, std::int64_t memory_bytes,
              std::int64_t expected_bytes, std::string folder, const Spool* before)
     : n_planes_(n_planes), n_cols_(n_cols), folder_(std::move(folder)) {
-  if (before != nullptr && before->row_bytes() >= row_bytes()) {
+  if (before != nullptr && before->n_planes_ >= n_planes_) {
     memory_ = before->memory_;
     return;
   }
@@ -24,10 +24,6 @@ Spool::Spool(std::size_t n_planes, std::int64_t n_cols, std::int64_t memory_byte
 
 Spool::~Spool() {
   if (file_ >= 0) close(file_);
-}
-
-std::int64_t Spool::row_bytes() const {
-  return n_cols_ * static_cast<std::int64_t>(n_planes_ * sizeof(double) + sizeof(std::uint32_t));
 }
 
 void Spool::append(const PixelChunk& chunk) {

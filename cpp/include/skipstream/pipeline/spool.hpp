@@ -16,8 +16,8 @@ namespace skipstream {
 class Spool {
  public:
   /// `memory_bytes` is reserved at once when `expected_bytes` is not known (-1) or larger. Where
-  /// the rows of `before`, of the barrier before, are at least as wide, its memory serves both: a
-  /// row is read there before it comes here.
+  /// `before`, of the barrier before and of as many columns, has at least as many planes, its
+  /// memory serves both: a row is read there before it comes here.
   Spool(std::size_t n_planes, std::int64_t n_cols, std::int64_t memory_bytes,
         std::int64_t expected_bytes, std::string folder, const Spool* before = nullptr);
   ~Spool();
@@ -34,7 +34,6 @@ class Spool {
  private:
   using Memory = LargeVector<std::byte>;
 
-  [[nodiscard]] std::int64_t row_bytes() const;
   void write(const void* data, std::size_t n_bytes);
   void read(std::int64_t offset, void* data, std::size_t n_bytes) const;
 
