@@ -8,6 +8,10 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "register.hpp"
@@ -72,6 +76,36 @@ py::array_t<double> lowest_peaks(const Array<float>& rows) {
                                  : kernels::lowest_peak_of_sorted(finite, bins, smooth).value;
   }
   return peaks;
+}
+
+/// Entropy of the finite values in bins of 1; NaN without any.
+template <class T>
+double entropy_of_wholes(const Array<T>& values) {
+  const py::gil_scoped_release release;
+  constexpr double most_bins = 1 << 20;
+  double low = std::numeric_limits<double>::infinity();
+  double high = -low;
+  for (const T value : span_of(values)) {
+    if (!std::isfinite(value)) continue;
+    low = std::min(low, static_cast<double>(value));
+    high = std::max(high, static_cast<double>(value));
+  }
+  low = std::floor(low);
+  std::vector<std::int64_t> counts;
+  if (high - low < most_bins) {
+    counts.resize(static_cast<std::size_t>(high - low) + 1);
+    for (const T value : span_of(values)) {
+      if (!std::isfinite(value)) continue;
+      ++counts[static_cast<std::size_t>(static_cast<double>(value) - low)];
+    }
+  } else {
+    std::map<double, std::int64_t> all;
+    for (const T value : span_of(values)) {
+      if (std::isfinite(value)) ++all[std::floor(static_cast<double>(value))];
+    }
+    for (const auto& [number, count] : all) counts.push_back(count);
+  }
+  return kernels::entropy_of(counts);
 }
 
 }  // namespace
@@ -166,6 +200,46 @@ void register_charge(py::module_& m) {
         return costs;
       },
       "edges"_a, "counts"_a, "noise"_a, "starts"_a);
+  m.def(
+      "fit_mixture",
+      [](const Array<double>& centres, const Array<double>& counts, const Array<double>& starts,
+         double sigma) {
+        if (starts.size() < 2 || centres.size() != counts.size()) {
+          throw ConfigError("fit_mixture: needs 2 starts, and a count for each centre; got " +
+                            std::to_string(starts.size()) + " starts, " +
+                            std::to_string(centres.size()) + " centres, " +
+                            std::to_string(counts.size()) + " counts");
+        }
+        const auto n = static_cast<std::size_t>(starts.size());
+        auto [means, of_means] = make_array(n);
+        auto [sizes, of_sizes] = make_array(n);
+        auto [information, out] = make_array(4 * n * n);
+        {
+          const py::gil_scoped_release release;
+          std::vector<double> scores(2 * n);
+          sigma = kernels::fit_mixture(span_of(centres), span_of(counts), span_of(starts), sigma,
+                                       of_means, of_sizes, out, scores);
+        }
+        return py::make_tuple(means, sizes, sigma, information.reshape({2 * n, 2 * n}));
+      },
+      "centres"_a, "counts"_a, "starts"_a, "sigma"_a);
+  m.def(
+      "width_of_counts",
+      [](double first, const Array<std::int64_t>& counts) {
+        const py::gil_scoped_release release;
+        return kernels::width_of_counts(first, span_of(counts));
+      },
+      "first"_a, "counts"_a);
+  // Of the type that it has, without a copy.
+  m.def("entropy_of_wholes", &entropy_of_wholes<float>, py::arg("values").noconvert());
+  m.def("entropy_of_wholes", &entropy_of_wholes<double>, "values"_a);
+  m.def(
+      "entropy",
+      [](const Array<std::int64_t>& counts) {
+        const py::gil_scoped_release release;
+        return kernels::entropy_of(span_of(counts));
+      },
+      "counts"_a);
 }
 
 }  // namespace skipstream::python

@@ -34,6 +34,23 @@ def lowest_peak(values: NDArray[np.float64]) -> tuple[float, float]:
 def lowest_peaks(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     """Place of the lowest peak of each sorted row; NaN where fewer than 2 pixels are finite."""
 
+def width_of_counts(first: float, counts: NDArray[np.int64]) -> float | None:
+    """Width of a Gaussian through counts of whole numbers from `first` on; None: none."""
+
+def entropy(counts: NDArray[np.int64]) -> float:
+    """``-sum p ln p``; NaN without counts."""
+
+def entropy_of_wholes(values: NDArray[np.float32] | NDArray[np.float64]) -> float:
+    """`entropy` of the finite values in bins of 1."""
+
+def fit_mixture(
+    centres: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    starts: NDArray[np.float64],
+    sigma: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float, NDArray[np.float64]]:
+    """Gaussians of one width: means, sizes, width, information of means, width and sizes."""
+
 def expected_counts(
     edges: NDArray[np.float64],
     n: float,

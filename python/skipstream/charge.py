@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from .fitting import (
@@ -32,6 +32,7 @@ __all__ = [
     "fit_dark_current_slices",
     "fit_gain",
     "sorted_usable",
+    "usable_of",
 ]
 
 _SECONDS_PER_DAY = 86_400.0
@@ -56,13 +57,21 @@ def sorted_usable(pixels: ArrayLike, mask: ArrayLike | None, name: str) -> Float
     values = np.asarray(pixels)
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float64)
-    if mask is not None:
-        bits = np.asarray(mask)
-        check_mask(bits, values.shape, name)
-        values = values[bits == 0]
-    ordered = np.sort(values, axis=None)  # NaN comes last
-    begin, end = np.searchsorted(ordered, -math.inf, "right"), np.searchsorted(ordered, math.inf)
-    return ordered[begin:end].astype(np.float64)
+    if mask is None:
+        return usable_of(np.sort(values, axis=None))
+    bits = np.asarray(mask)
+    check_mask(bits, values.shape, name)
+    chosen = values[bits == 0]
+    chosen.sort()
+    return usable_of(chosen)
+
+
+def usable_of(ordered: NDArray[Any]) -> Floats:
+    """Finite ones of sorted pixels; NaN is last."""
+    # Of the same type: for another one all pixels would be converted.
+    low, high = ordered.dtype.type(-np.inf), ordered.dtype.type(np.inf)
+    begin, end = np.searchsorted(ordered, low, "right"), np.searchsorted(ordered, high)
+    return ordered[begin:end].astype(np.float64, copy=False)
 
 
 def _between(values: Floats, low: float, high: float) -> Floats:
@@ -87,25 +96,24 @@ def _starting_points(
 ) -> list[dict[str, float]]:
     """The best of a grid over gain, rate and the number of electrons of the lowest peak."""
     top = float(data.edges[-1]) - peak
-    gains = [gain] if gain else [*np.geomspace(1.2 * noise, max(2.5 * noise, top), 70),
-                                 *_periods(data, 1.2 * noise)]  # fmt: skip
-    mean = float(values.mean())
-    tried: list[tuple[float, float, float, int]] = []
-    for g in gains:
-        for electrons in range(1 + min(12, int((peak - data.edges[0]) / g))):
-            offset = peak - electrons * g
-            rates = {max((mean - offset) / g, 1e-4) * f for f in (0.3, 0.7, 1.0, 1.3)}
-            if electrons == 0:
-                rates.update(_FEW_ELECTRONS)
-            n_peaks = min(_MAX_PEAKS, int((data.edges[-1] - offset) / g) + 3)
-            tried += [(offset, float(rate), float(g), n_peaks) for rate in rates]
-    costs = _core.charge_shape_costs(data.edges, data.counts, noise, np.array(tried))
-    found = sorted(
-        (float(cost), g, rate, offset)
-        for cost, (offset, rate, g, _) in zip(costs, tried, strict=True)
+    gains = np.array([gain]) if gain else np.concatenate([
+        np.geomspace(1.2 * noise, max(2.5 * noise, top), 70), _periods(data, 1.2 * noise)
+    ])  # fmt: skip
+    n_lowest = 1 + np.minimum(12, (peak - data.edges[0]) // gains).astype(int)
+    gains = np.repeat(gains, n_lowest)
+    electrons = np.concatenate([np.arange(n) for n in n_lowest])
+    offsets = peak - electrons * gains
+    about = np.maximum((float(values.mean()) - offsets) / gains, 1e-4)
+    few = np.where(electrons[:, None] == 0, _FEW_ELECTRONS, np.nan)
+    rates = np.concatenate([about[:, None] * (0.3, 0.7, 1.0, 1.3), few], axis=1)
+    n_peaks = np.minimum(_MAX_PEAKS, (data.edges[-1] - offsets) // gains + 3)
+    number, which = np.nonzero(np.isfinite(rates))  # those of one place follow one another
+    tried = np.stack(
+        [offsets[number], rates[number, which], gains[number], n_peaks[number]], axis=1
     )
+    costs = _core.charge_shape_costs(data.edges, data.counts, noise, tried)
     starts: list[dict[str, float]] = []
-    for _, g, rate, offset in found:
+    for offset, rate, g, _ in tried[np.argsort(costs, kind="stable")].tolist():
         known = [s for s in starts if abs(math.log(g / s["gain"])) < 0.15]
         if all(abs(offset - s["offset"]) > g / 2 for s in known):
             starts.append({"n": float(len(values)), "offset": offset, "noise": noise,
@@ -460,39 +468,9 @@ def _mixture(
     The last one stays in its place: it takes what reaches in from behind the range. The covariance
     is that of the other means and of the width, from the observed information.
     """
-    means = starts.copy()
-    reach = (starts[-1] - starts[0]) / (len(starts) - 1) / 3
-    whole = np.ones(len(means))  # of each Gaussian, over what the range holds of it
-    whole[-1] = 2
-    sizes = np.ones(len(means))
-    for _ in range(500):
-        density = whole * sizes * np.exp(-0.5 * ((centres[:, None] - means) / sigma) ** 2)
-        share = density / np.maximum(density.sum(axis=1, keepdims=True), 1e-300)
-        weight = share * counts[:, None]
-        sizes = np.maximum(weight.sum(axis=0), 1e-12)
-        moved = np.clip(
-            (weight * centres[:, None]).sum(axis=0) / sizes, starts - reach, starts + reach
-        )
-        moved[-1] = starts[-1]  # of which the range holds a half: it says nothing on the width
-        width = math.sqrt(
-            float((weight * (centres[:, None] - moved) ** 2)[:, :-1].sum())
-            / max(float(sizes[:-1].sum()), 1e-12)
-        )
-        done = np.all(np.abs(moved - means) < 1e-7 * sigma) and abs(width - sigma) < 1e-7 * sigma
-        means, sigma = moved, max(width, 1e-12)
-        if done:
-            break
+    means, sizes, width, information = _core.fit_mixture(centres, counts, starts, sigma)
     n = len(means)
-    distance = (centres[:, None] - means) / sigma
-    density = whole * sizes * np.exp(-0.5 * distance**2)
-    share = density / np.maximum(density.sum(axis=1, keepdims=True), 1e-300)
-    inner = share[:, :-1], distance[:, :-1]
-    width_score = np.sum(inner[0] * (inner[1] ** 2 - 1), axis=1, keepdims=True) / sigma
-    # With the logarithms of the sizes: all parameters are then of one order.
-    scores = np.concatenate([inner[0] * inner[1] / sigma, width_score, share], axis=1)
-    # No BLAS, whose threads go on spinning for longer than this takes.
-    information = np.einsum("bi,b,bj->ij", scores, counts, scores)
-    return means, sizes, sigma, np.asarray(np.linalg.pinv(information)[:n, :n])
+    return means, sizes, width, np.asarray(np.linalg.pinv(information)[:n, :n])
 
 
 def fit_calibration(

@@ -277,9 +277,6 @@ class ImageRun:
         if self._peers is not None:
             planned += self._peers.n_bytes
         exposure._check_memory(planned, left)
-        if taken is not None:
-            for stage, name in measured.items():
-                taken.keep_planes(pipeline, stage, name)
         if self._peers is not None:
             self._peers.keep(pipeline)
         self._names: list[str] = []
@@ -295,6 +292,12 @@ class ImageRun:
             mask = np.empty(shape, np.uint32)
             pipeline.keep_planes(shown, list(enumerate(kept)), mask)
             kept.append(mask)
+        if taken is not None:
+            for stage, name in measured.items():
+                results = None
+                if stage == shown:
+                    results = dict(zip(self._names, kept[:-1], strict=True)), kept[-1]
+                taken.keep_planes(pipeline, stage, name, results)
         self._written = [
             (file, file.begin_image(image, number, stage, pipeline))
             for stage, file in exposure.files

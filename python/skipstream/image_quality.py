@@ -11,8 +11,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .charge import dark_current_of, sorted_usable
-from .fitting import Floats, check_mask, linear_fit, median_and_sigma, median_of, medians_and_sigmas
+from .charge import dark_current_of, usable_of
+from .fitting import (
+    SIGMA_OF_MAD,
+    Floats,
+    check_mask,
+    linear_fit,
+    median_and_sigma,
+    median_of,
+    medians_of,
+)
 from .pipeline import compress_skips
 
 if TYPE_CHECKING:
@@ -26,7 +34,7 @@ _N_PIXELS = 10_000
 _N_BLOCKS = 1_000
 _N_SIGMA_TAIL = 4.0
 _UNKNOWN = -1.0
-_N_COLS_OF_DRIFT = 200  # that settle the median of a row to a tenth of its noise
+_N_COLS_OF_DRIFT = 200  # that settle the width of a row
 #: Names of the numbers, and units of those that have one.
 NAMES = ("aveImgS", "dSdskip", "imgNoise", "skNoise", "darkCurrent", "aduConversion", "pixVar",
          "clustVar", "tailRatio")  # fmt: skip
@@ -62,7 +70,16 @@ class SampleCounts:
     @property
     def entropy(self) -> float:
         """``-sum p ln p``; what is below and above counts as one bin each."""
-        return _entropy(np.concatenate([self.counts, [self.n_below, self.n_above]]))
+        return _core.entropy(np.concatenate([self.counts, [self.n_below, self.n_above]]))
+
+    @property
+    def width(self) -> float:
+        """Sigma of a Gaussian through the counts within 3 sigma of their median; NaN: none.
+
+        By Poisson likelihood; 0 ADU, which saturated samples read, does not take part.
+        """
+        sigma = _core.width_of_counts(self.first, self.counts)
+        return math.nan if sigma is None else sigma
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw how often each number was read."""
@@ -111,52 +128,6 @@ class Quality:
         return plot_quality(self, ax)
 
 
-def _entropy(counts: ArrayLike) -> float:
-    n = np.asarray(counts, dtype=np.float64)
-    total = n.sum()
-    if total == 0:
-        return math.nan
-    p = n[n > 0] / total
-    return float(-np.sum(p * np.log(p)))
-
-
-def _width(histogram: SampleCounts) -> float:
-    """Sigma of a Gaussian through counts around its centre, by Poisson likelihood; NaN: none.
-
-    Only bins within 3 sigma (1.4826 MAD) of the median take part; 0 ADU, which saturated samples
-    read, does not.
-    """
-    x = histogram.first + np.arange(len(histogram.counts), dtype=np.float64)
-    counts = np.where(x == 0, 0.0, histogram.counts)
-    filled = np.flatnonzero(counts)
-    places, of_places = x[filled], counts[filled]
-    total = np.cumsum(of_places)
-    if not len(total) or total[-1] < 10:
-        return math.nan
-    median = places[np.searchsorted(total, total[-1] / 2)]
-    distance = np.abs(places - median)
-    order = np.argsort(distance, kind="stable")
-    mad = distance[order][np.searchsorted(np.cumsum(of_places[order]), total[-1] / 2)]
-    sigma = 1.482602218505602 * max(mad, 0.5)
-    inside = (np.abs(x - median) <= 3 * sigma) & (x != 0)
-    u, n = (x[inside] - median) / sigma, counts[inside]
-    if np.count_nonzero(n) < 4:
-        return math.nan
-    design = np.stack([np.ones_like(u), u, u**2], axis=1)  # the logarithm is a parabola
-    values = np.array([math.log(n.max()), 0.0, -0.5])
-    for _ in range(50):
-        expected = np.exp(np.clip(design @ values, -50, 50))
-        information = design.T @ (expected[:, None] * design)
-        try:
-            step = np.linalg.solve(information, design.T @ (n - expected))
-        except np.linalg.LinAlgError:
-            return math.nan
-        values = values + step
-        if np.abs(step).max() < 1e-9:
-            break
-    return math.nan if values[2] >= 0 else float(sigma / math.sqrt(-2 * values[2]))
-
-
 def _slope(entropies: Floats) -> tuple[float, float]:
     """Slope per 1000 samples, and its error from the scatter around the line."""
     n = len(entropies)
@@ -181,33 +152,30 @@ def _variance_of_blocks(
     number = np.arange(n_pixels)
     inside = number // width * n_cols + number % width
     places = (rows * n_cols + cols)[:, None] + inside
-    values = np.ascontiguousarray(sample).ravel()[places].astype(np.float64)
+    values = np.ascontiguousarray(sample).ravel()[places].astype(np.float64, copy=False)
     if left_out.any():
         values[np.ascontiguousarray(left_out).ravel()[places]] = np.nan
-    variances = values.var(axis=1)
+    values -= values.mean(axis=1, keepdims=True)
+    variances = np.einsum("ij,ij->i", values, values) / n_pixels
     variances = variances[np.isfinite(variances)]
     return median_of(variances) if len(variances) else _UNKNOWN
 
 
-def _rows_drift(image: NDArray[Any], left_out: NDArray[np.bool_]) -> bool:
-    """Whether the medians of rows differ by more than a tenth of their noise, and not by chance."""
-    step = max(1, image.shape[1] // _N_COLS_OF_DRIFT)
-    lines = np.where(left_out[:, ::step], np.nan, image[:, ::step].astype(np.float64))
-    centres, widths = medians_and_sigmas(lines)
+def _rows_drift(rows: NDArray[Any]) -> bool:
+    """Whether medians of sorted rows differ by more than a tenth of their noise, and not by chance.
+
+    NaN is last in each row.
+    """
+    centres = medians_of(rows, is_sorted=True)
     known = np.isfinite(centres)
     if np.count_nonzero(known) < 3:
         return False
+    # Evenly among the sorted: the widths are those of all pixels.
+    some = rows[:, :: max(1, rows.shape[1] // _N_COLS_OF_DRIFT)] - centres[:, None]
+    widths = SIGMA_OF_MAD * medians_of(np.abs(some, out=some))
     of_rows, width = median_and_sigma(centres[known])[1], median_of(widths[known])
-    by_chance = 1.2533 * width / math.sqrt(lines.shape[1])  # of the median of a Gaussian
+    by_chance = 1.2533 * width / math.sqrt(rows.shape[1])  # of the median of a Gaussian
     return of_rows > max(2 * by_chance, 0.1 * width) and width > 0
-
-
-def _around_lowest_peaks(image: NDArray[Any], left_out: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The image less the place of the empty pixels of each row; a row without a place is NaN."""
-    peaks = _core.lowest_peaks(np.sort(np.where(left_out, np.float32(np.nan), image), axis=1))
-    around = np.empty(image.shape, np.float32)
-    np.subtract(image, peaks[:, None], out=around, casting="same_kind")
-    return around
 
 
 def quality(
@@ -276,24 +244,29 @@ def quality(
     found = dict.fromkeys(NAMES, _UNKNOWN)
     errors = dict(found)
     random = np.random.default_rng(seed)
-    pixels = sorted_usable(mean, bits, "quality")
-    if len(pixels):
-        # Sorted: a whole number ends where the next one begins.
-        whole = np.floor(pixels)
-        ends = np.append(np.flatnonzero(whole[1:] != whole[:-1]) + 1, len(whole))
-        found["aveImgS"] = _entropy(np.diff(ends, prepend=0))
+    image = np.asarray(mean)
+    if image.dtype not in (np.float32, np.float64):
+        image = image.astype(np.float64)
+    there = np.isfinite(image) & ~bits
+    rows = np.where(there, image, image.dtype.type(np.nan))
+    if there.any():
+        found["aveImgS"] = _core.entropy_of_wholes(rows)
     chosen = [histograms[s] for s in sorted(histograms)] if histograms else []
     entropies = np.array([h.entropy for h in chosen])
     if chosen:
         found["dSdskip"], errors["dSdskip"] = _slope(entropies)
-        widths = np.array([_width(h) for h in chosen])
+        widths = np.array([h.width for h in chosen])
         widths = widths[np.isfinite(widths)]
         if len(widths):
             found["imgNoise"] = float(widths.mean())
         if len(widths) > 1:
             errors["imgNoise"] = float(widths.std(ddof=1) / math.sqrt(len(widths)))
-    if _rows_drift(np.asarray(mean), bits):
-        pixels = sorted_usable(_around_lowest_peaks(np.asarray(mean), bits), bits, "quality")
+    rows.sort(axis=1)
+    if _rows_drift(rows):  # less the place of the empty pixels of each
+        np.subtract(rows, _core.lowest_peaks(rows)[:, None], out=rows, casting="same_kind")
+    rows = rows.ravel()
+    rows.sort()
+    pixels = usable_of(rows)
     fit = dark_current_of(pixels)
     if fit.status == "ok":
         of_fit = {"skNoise": "noise", "darkCurrent": "dark_current", "aduConversion": "gain"}

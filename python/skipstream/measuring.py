@@ -99,14 +99,14 @@ def _noise(
     """
     shown = skips_to_show(samples.shape[-1], n_points)
     made = planes_by_skips(compress_skips(samples, [f"mean({n})" for n in shown]))
-    planes = {n: np.asarray(plane, np.float64) for n, plane in made.items()}
-    if subtract_rows and samples.shape[1] > 1:
+    planes = np.stack([np.asarray(plane, np.float64) for plane in made.values()])
+    n_cols = samples.shape[1]
+    if subtract_rows and n_cols > 1:
+        planes -= medians_of(planes.reshape(-1, n_cols)).reshape(planes.shape[:2])[..., None]
         # A value less the median of n values has this part of its variance, for a Gaussian.
-        part = 1 - (2 - math.pi / 2) / samples.shape[1]
-        planes = {
-            n: (plane - medians_of(plane)[:, None]) / math.sqrt(part) for n, plane in planes.items()
-        }
-    return noise_vs_skips(planes, robust=robust, gain=gain)
+        planes /= math.sqrt(1 - (2 - math.pi / 2) / n_cols)
+    planes_of = dict(zip(made, planes, strict=True))
+    return noise_vs_skips(planes_of, robust=robust, gain=gain)
 
 
 def _spectrum(
@@ -643,21 +643,34 @@ class Taken:
         singles = [name for name in names if name.startswith("sample(")][:1]
         return [names[0], *(n for n in ("mean", "var", "std") if n in names[1:]), *singles]
 
-    def keep_planes(self, pipeline: _core.Pipeline, number: int, stage: str) -> None:
-        """Make room for the rows that leave a stage, and let the core fill it."""
+    def keep_planes(
+        self,
+        pipeline: _core.Pipeline,
+        number: int,
+        stage: str,
+        kept_anyway: tuple[Mapping[str, NDArray[Any]], NDArray[np.uint32]] | None = None,
+    ) -> None:
+        """Make room for the rows that leave a stage, and let the core fill it.
+
+        `kept_anyway` are planes and mask for which this has been done already.
+        """
         planes = pipeline.planes_after(number)
         shape = (self.image.n_rows, self.image.n_cols)
         names = [plane["name"] for plane in planes]
         chosen = self._wanted(stage, names)
+        self._units[stage] = planes[0]["unit"]
+        self._numbers[stage] = number
+        if kept_anyway is not None:
+            self._planes[stage] = {name: kept_anyway[0][name] for name in chosen}
+            self._masks[stage] = kept_anyway[1]
+            return
         # At once: of large arrays NumPy asks for large pages, which are there sooner.
         room = np.empty((len(chosen) + 1, *shape), np.float32)
         kept = dict(zip(chosen, room[:-1], strict=True))
         self._planes[stage] = kept
         self._masks[stage] = room[-1].view(np.uint32)
-        self._units[stage] = planes[0]["unit"]
         wanted = [(names.index(name), plane) for name, plane in kept.items()]
         pipeline.keep_planes(number, wanted, self._masks[stage])
-        self._numbers[stage] = number
 
     def fit_gain(self, pixels: NDArray[np.float32]) -> float:
         """The gain of a run that fits it; measures of the same pixels need no other fit."""
@@ -792,10 +805,12 @@ class Taken:
             return self._charge[key]
         pixels, left_out, unit = self.pixels(measure)
         if self._gain is not None and unit == "adu":
-            values = pixels[~left_out]
-            if len(values) != len(self._gain.pixels):
+            values = pixels[~left_out] if left_out.any() else pixels
+            if values.size != len(self._gain.pixels):
                 values = values[np.isfinite(values)]
-            if np.array_equal(values, self._gain.pixels):
+            if values.size == len(self._gain.pixels) and np.array_equal(
+                values, self._gain.pixels.reshape(values.shape)
+            ):
                 is_of_peaks = self._gain.found is not self._gain.charge
                 self._charge[key] = self._gain.charge, self._gain.found if is_of_peaks else None
                 return self._charge[key]

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Patterns", "correct_crosstalk", "find_patterns", "measure_crosstalk"]
 
-_POSITIONS = np.dtype([("pattern", "U16"), ("row", np.int64), ("column", np.int64)])
-
 
 @dataclass(frozen=True)
 class Patterns:
@@ -101,37 +99,42 @@ def find_patterns(
             "find_patterns: threshold must be above 0, max_length from 1 to 16, max_electrons "
             f"from 1 to 9; got {threshold}, {max_length}, {max_electrons}"
         )
-    n_lines, n = charge.shape
-    # A missing pixel at both ends of each line: no run goes on in the next one.
-    padded = np.full((n_lines, n + 2), -1, np.int8)
-    electrons = padded[:, 1:-1]
-    electrons[there] = 0
-    holds = there & (charge >= threshold)
-    electrons[holds] = np.minimum(
-        np.floor(charge[holds].astype(np.float64) - threshold) + 1, max_electrons + 1
+    n = charge.shape[1]
+    holds = charge >= threshold
+    holds &= there
+    at = np.flatnonzero(holds)
+    electrons = np.floor(charge[holds].astype(np.float64) - threshold) + 1
+    electrons = np.minimum(electrons, max_electrons + 1).astype(np.int64)
+    along = at % n
+    begin = np.flatnonzero((np.diff(at, prepend=-2) != 1) | (along == 0))
+    length = np.diff(begin, append=len(at))
+    # What is there at the ends holds nothing, or the run went on.
+    is_inner = (along[begin] > 0) & (along[begin] + length < n) & (length <= max_length)
+    begin, length = begin[is_inner], length[is_inner]
+    place, seen = at[begin], there.ravel()
+    clear = seen[place - 1] & seen[place + length]
+    begin, length, place = begin[clear], length[clear], place[clear]
+    # The digits of a number; none of them is 0, so patterns of other lengths differ.
+    code = electrons[begin]
+    keep = code <= max_electrons
+    for i in range(1, max_length):
+        longer = np.flatnonzero(length > i)
+        digit = electrons[begin[longer] + i]
+        code[longer] = 10 * code[longer] + digit
+        keep[longer] &= digit <= max_electrons
+    place, code = place[keep], code[keep]
+    line, column = np.divmod(place, n)
+    row = line
+    if axis == "column":
+        order = np.lexsort((line, column))
+        row, column, code = column[order], line[order], code[order]
+    numbers, counts = np.unique(code, return_counts=True)
+    names = numbers.astype(f"U{max_length}")
+    positions = np.empty(
+        len(code), [("pattern", names.dtype), ("row", np.int64), ("column", np.int64)]
     )
-    flat = padded.ravel()
-    full = flat > 0
-    begins = np.flatnonzero(full[1:] & ~full[:-1]) + 1
-    ends = np.flatnonzero(full[:-1] & ~full[1:]) + 1
-    clear = (flat[begins - 1] == 0) & (flat[ends] == 0) if len(begins) else np.zeros(0, bool)
-    places, codes = [], []
-    for length in range(1, max_length + 1):
-        first = begins[clear & (ends - begins == length)]
-        runs = flat[first[:, None] + np.arange(length)]
-        keep = np.all(runs <= max_electrons, axis=1)
-        places.append(first[keep])
-        # The digits of a number; none of them is 0, so patterns of other lengths differ.
-        codes.append(runs[keep] @ 10 ** np.arange(length - 1, -1, -1))
-    place, code = np.concatenate(places), np.concatenate(codes)
-    line, along = np.divmod(place, n + 2)
-    row, column = (line, along - 1) if axis == "row" else (along - 1, line)
-    order = np.argsort(row * (n if axis == "row" else n_lines) + column, kind="stable")
-    numbers, number, counts = np.unique(code, return_inverse=True, return_counts=True)
-    names = numbers.astype(_POSITIONS["pattern"])
-    positions = np.empty(len(order), _POSITIONS)
-    positions["pattern"] = names[number[order]]
-    positions["row"], positions["column"] = row[order], column[order]
+    positions["pattern"] = names[np.searchsorted(numbers, code)]
+    positions["row"], positions["column"] = row, column
     most_first = np.lexsort((names, -counts))
     return Patterns(
         {str(names[i]): int(counts[i]) for i in most_first}, positions, axis, int(there.sum())

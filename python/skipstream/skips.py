@@ -17,6 +17,7 @@ from .fitting import (
     histogram_of,
     linear_fit,
     median_and_sigma,
+    medians_and_sigmas,
     without_masked,
 )
 from .pipeline import compress_skips
@@ -88,19 +89,15 @@ def noise_vs_skips(
     numbers = sorted(planes)
     if len(numbers) < 3:
         return failed(name, units, f"needs at least 3 numbers of samples; got {len(numbers)}")
-    points, errors = [], []
-    for n in numbers:
-        plane = without_masked(planes[n], mask, "noise_vs_skips")
-        values = plane[np.isfinite(plane)]
-        if len(values) < 10:
-            return failed(name, units, f"needs at least 10 pixels; got {len(values)}")
-        noise = (median_and_sigma(values)[1] if robust else float(values.std(ddof=1))) / (
-            gain or 1.0
-        )
-        points.append(noise)
-        errors.append(noise * math.sqrt((_VARIANCE_OF_MAD_SIGMA if robust else 0.5) / len(values)))
+    lines = np.stack([without_masked(planes[n], mask, "noise_vs_skips").ravel() for n in numbers])
+    lines[~np.isfinite(lines)] = np.nan
+    n_there = np.count_nonzero(~np.isnan(lines), axis=1)
+    if n_there.min() < 10:
+        return failed(name, units, f"needs at least 10 pixels; got {n_there.min()}")
+    sigma = medians_and_sigmas(lines)[1] if robust else np.nanstd(lines, axis=1, ddof=1)
+    sigma /= gain or 1.0
+    error = sigma * np.sqrt((_VARIANCE_OF_MAD_SIGMA if robust else 0.5) / n_there)
     count = np.array(numbers, dtype=np.float64)
-    sigma, error = np.array(points), np.array(errors)
     if not np.all(sigma > 0):
         return failed(name, units, "the samples do not differ")
     correlation = np.minimum(count[:, None], count) / np.maximum(count[:, None], count)
@@ -120,9 +117,10 @@ def noise_vs_skips(
     floor = math.sqrt(max(values[1], 0.0))
     return FitResult(
         name,
-        {"sigma_1": one, "sigma_last": points[-1], "floor": floor, "exponent": float(power[1])},
+        {"sigma_1": one, "sigma_last": float(sigma[-1]), "floor": floor,
+         "exponent": float(power[1])},
         {"sigma_1": math.sqrt(covariance[0, 0]) / (2 * one) if one else math.nan,
-         "sigma_last": errors[-1],
+         "sigma_last": float(error[-1]),
          "floor": floor_error / (2 * floor) if values[1] > floor_error else math.sqrt(floor_error),
          "exponent": math.sqrt(power_covariance[1, 1])},
         units,

@@ -241,10 +241,10 @@ std::vector<double> spooled(std::int64_t n_rows) {
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(i) / 3;
   std::vector<std::uint32_t> mask(values.size(), 7);
   double* plane = values.data();
-  Spool spool(1, 4, 0, -1, "/tmp");
+  Spool spool(1, 4, 2, 0, -1, "/tmp");
   spool.append({{&plane, 1}, mask.data(), 0, n_rows, 4});
   std::vector<double> found;
-  spool.replay(2, [&](PixelChunk& chunk) {
+  spool.replay([&](PixelChunk& chunk) {
     found.insert(found.end(), chunk.planes[0], chunk.planes[0] + 4 * chunk.n_rows);
     for (const auto bits : chunk.mask_row(0)) check::equal(bits, 7U);
   });

@@ -1178,6 +1178,89 @@ void the_lowest_peak_is_its_definition() {
 
 // ---- splines --------------------------------------------------------------------------------
 
+void a_width_of_counts_is_that_of_their_gaussian() {
+  // Areas below a Gaussian around 1003.3, which is 4 wide, as whole counts.
+  constexpr double centre = 53.3;
+  constexpr double sigma = 4.0;
+  std::vector<std::int64_t> counts(120);
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const double u = (static_cast<double>(i) - centre) / sigma;
+    counts[i] = std::llround(1e6 * std::exp(-u * u / 2));
+  }
+  const auto width = [&](double first) { return width_of_counts(first, counts).value_or(-1); };
+  check::that(is_near(width(950), sigma, 1e-5));
+  check::that(is_near(width(-54), sigma, 1e-5), "without the number 0, at the summit");
+  counts[0] = 3'000'000;  // saturated, and fewer than the half
+  check::that(is_near(width(0), sigma, 1e-5), "0 does not take part");
+  counts[119] = 500'000;
+  check::that(is_near(width(0), sigma, 1e-5), "what is far away does not");
+  // At the ends of the bins.
+  const std::vector<std::int64_t> right(counts.begin() + 1, counts.begin() + 54);
+  check::that(is_near(width_of_counts(7, right).value_or(-1), sigma, 1e-5));
+  const std::vector<std::int64_t> left(counts.begin() + 54, counts.begin() + 118);
+  check::that(is_near(width_of_counts(7, left).value_or(-1), sigma, 1e-5));
+
+  const auto has_none = [](std::vector<std::int64_t> few) {
+    check::that(!width_of_counts(5, few).has_value());
+  };
+  has_none({});
+  has_none({0, 0, 0});
+  has_none({1, 2, 3, 2, 1});         // fewer than 10
+  has_none({0, 40, 80, 40, 0});      // 3 numbers
+  has_none({50, 10, 5, 5, 10, 50});  // a valley
+  check::that(!width_of_counts(0, std::vector<std::int64_t>{50, 1, 0, 2}).has_value());
+}
+
+void an_entropy_is_its_definition() {
+  check::that(std::isnan(entropy_of(std::vector<std::int64_t>{})));
+  check::that(std::isnan(entropy_of(std::vector<std::int64_t>{0, 0})));
+  check::equal(entropy_of(std::vector<std::int64_t>{0, 7}), 0.0);
+  check::that(is_near(entropy_of(std::vector<std::int64_t>{5, 0, 5, 5, 5}), std::log(4.0), 1e-15));
+}
+
+void a_mixture_is_at_the_most_likely() {
+  // Three Gaussians, of which the last one is seen up to its middle, where it is known to be.
+  const std::vector<double> places{0.1, 10.3, 20.0};
+  const std::vector<double> heights{3000, 900, 300};
+  constexpr double sigma = 1.3;
+  std::vector<double> centres;
+  std::vector<double> counts;
+  for (double x = -6; x < 20; x += 0.1) {
+    double count = 0;
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      const double u = (x + 0.05 - places[i]) / sigma;
+      count += heights[i] * std::exp(-u * u / 2);
+    }
+    centres.push_back(x + 0.05);
+    counts.push_back(count);
+  }
+  counts[3] = 0;
+  std::vector<double> means(3);
+  std::vector<double> sizes(3);
+  std::vector<double> information(36);
+  std::vector<double> scores(6);
+  const std::vector<double> starts{0.0, 10.0, 20.0};
+  const auto fitted = [&](double start) {
+    return fit_mixture(centres, counts, starts, start, means, sizes, information, scores);
+  };
+  check::that(is_near(fitted(1.0), sigma, 1e-3));
+  for (std::size_t i = 0; i < 2; ++i) {
+    check::that(is_near(means[i], places[i], 1e-3));
+    const double area = heights[i] * sigma * std::sqrt(2 * 3.14159265358979) / 0.1;
+    check::that(is_near(sizes[i] / area, 1, 1e-3));
+    // Peaks that stand apart: what each count tells of a mean is 1 / sigma^2.
+    check::that(is_near(information[i * 7] * sigma * sigma / area, 1, 1e-2));
+  }
+  check::equal(means[2], starts[2]);
+  for (std::size_t i = 0; i < 6; ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      check::that(is_near(information[6 * i + j], information[6 * j + i], 1e-9));
+    }
+  }
+  std::fill(counts.begin(), counts.end(), 0.0);
+  check::equal(fitted(1.0), 1e-12, "no counts have no width");
+}
+
 void a_spline_is_smooth_and_goes_through_its_points() {
   const std::vector<double> x{-2, -1, 1, 1.5, 4, 5, 8};
   const std::vector<double> y{1, 3, -2, 0, 0, 7, 2};
@@ -1543,6 +1626,9 @@ int main(int argc, char** argv) {
   a_fit_is_at_the_least_squares();
   a_fit_that_means_nothing_is_none();
   the_lowest_peak_is_its_definition();
+  a_width_of_counts_is_that_of_their_gaussian();
+  an_entropy_is_its_definition();
+  a_mixture_is_at_the_most_likely();
   a_spline_is_smooth_and_goes_through_its_points();
   expected_counts_are_those_of_all_peaks();
   costs_of_charges_are_their_definitions();

@@ -301,36 +301,70 @@ void each_table_gets_the_rows_of_its_own_stage() {
   check::that(sizes({finder(1032.0), finder(1040.0)}) == std::vector{low[0], high[0]});
 }
 
-/// Rows of 4 pixels through the spools of two barriers; bytes of the second one.
-std::int64_t through_two_spools(std::size_t n_planes, std::int64_t memory_bytes,
-                                std::size_t n_planes_after) {
+/// Rows through the spools of two barriers, changed on the way in place, or a row later in memory
+/// of their own; bytes of the second spool.
+std::int64_t through_two_spools(std::int64_t width, std::size_t n_planes, std::int64_t memory_bytes,
+                                std::size_t n_planes_after, bool is_late) {
   constexpr std::int64_t n_rows = 11;
-  std::vector<double> values(4 * n_rows * n_planes);
+  std::vector<double> values(static_cast<std::size_t>(width * n_rows) * n_planes);
   std::iota(values.begin(), values.end(), 0.5);
-  std::vector<std::uint32_t> mask(4 * n_rows);
+  std::vector<std::uint32_t> mask(static_cast<std::size_t>(width * n_rows));
   std::iota(mask.begin(), mask.end(), 1U);
   std::vector<double*> planes;
-  for (std::size_t p = 0; p < n_planes; ++p) planes.push_back(&values[p * 4 * n_rows]);
-  Spool first(n_planes, 4, memory_bytes, -1, "/tmp");
-  Spool second(n_planes_after, 4, memory_bytes, -1, "/tmp", &first);
-  first.append({planes, mask.data(), 0, n_rows, 4});
+  for (std::size_t p = 0; p < n_planes; ++p) {
+    planes.push_back(&values[p * static_cast<std::size_t>(width * n_rows)]);
+  }
+  Spool first(n_planes, width, 3, memory_bytes, -1, "/tmp");
+  Spool second(n_planes_after, width, 3, memory_bytes, -1, "/tmp", &first);
+  for (const auto& [begin, n] : {std::pair{0, 4}, std::pair{4, 2}, std::pair{6, 5}}) {
+    std::vector<double*> part;
+    for (double* plane : planes) part.push_back(plane + begin * width);
+    first.append({part, mask.data() + begin * width, begin, n, width});
+  }
   std::int64_t n_given = 0;
-  std::int64_t next = 0;
-  first.replay(3, [&](PixelChunk& chunk) {
+  std::vector<double> late;
+  std::vector<std::uint32_t> late_mask;
+  const auto send_late = [&](std::int64_t row) {
+    std::vector<double*> rows;
+    for (std::size_t p = 0; p < n_planes_after; ++p) {
+      rows.push_back(late.data() + p * static_cast<std::size_t>(width));
+    }
+    if (!late.empty()) second.append({rows, late_mask.data(), row, 1, width});
+  };
+  first.replay([&](PixelChunk& chunk) {
+    check::equal(chunk.first_row, n_given);
     n_given += chunk.n_rows;
+    for (double* plane : chunk.planes) {
+      for (std::int64_t i = 0; i < chunk.n_rows * width; ++i) plane[i] *= 2;
+    }
     std::vector<double*> handed;
     for (std::size_t p = 0; p < n_planes_after; ++p) handed.push_back(chunk.planes[p % n_planes]);
-    second.append({handed, chunk.mask, chunk.first_row, chunk.n_rows, 4});
+    const PixelChunk changed{handed, chunk.mask, chunk.first_row, chunk.n_rows, width};
+    if (!is_late) {
+      second.append(changed);
+      return;
+    }
+    for (std::int64_t r = 0; r < chunk.n_rows; ++r) {
+      send_late(chunk.first_row + r - 1);
+      late.clear();
+      for (std::size_t p = 0; p < n_planes_after; ++p) {
+        late.insert(late.end(), changed.row(p, r).begin(), changed.row(p, r).end());
+      }
+      late_mask.assign(chunk.mask_row(r).begin(), chunk.mask_row(r).end());
+    }
   });
+  send_late(n_rows - 1);
   check::equal(n_given, n_rows);
-  second.replay(2, [&](PixelChunk& chunk) {
+  std::int64_t next = 0;
+  second.replay([&](PixelChunk& chunk) {
     for (std::int64_t r = 0; r < chunk.n_rows; ++r, ++next) {
       check::equal(chunk.first_row + r, next);
       for (std::size_t p = 0; p < n_planes_after; ++p) {
-        const double* expected = planes[p % n_planes] + 4 * next;
-        check::that(std::equal(expected, expected + 4, chunk.row(p, r).begin()));
+        const double* sent = planes[p % n_planes] + width * next;
+        const auto row = chunk.row(p, r);
+        for (std::size_t c = 0; c < row.size(); ++c) check::equal(row[c], 2 * sent[c]);
       }
-      check::equal(chunk.mask_row(r)[3], static_cast<std::uint32_t>(4 * next + 4));
+      check::equal(chunk.mask_row(r)[0], static_cast<std::uint32_t>(width * next + 1));
     }
   });
   check::equal(next, n_rows);
@@ -338,10 +372,25 @@ std::int64_t through_two_spools(std::size_t n_planes, std::int64_t memory_bytes,
 }
 
 void spools_that_share_their_memory_keep_their_rows() {
-  for (const std::int64_t bytes : {0, 100, 333, 1 << 20}) {  // less than the rows, and more
-    check::equal(through_two_spools(2, bytes, 2), std::int64_t{0}, "the memory of the first");
-    check::equal(through_two_spools(2, bytes, 1), std::int64_t{0}, "narrower rows");
-    check::equal(through_two_spools(2, bytes, 3), bytes, "wider rows need their own");
+  for (const std::int64_t width : {1, 3, 4}) {
+    for (const bool is_late : {false, true}) {
+      for (const std::int64_t bytes : {0, 100, 333, 1 << 20}) {  // less than the rows, and more
+        check::equal(through_two_spools(width, 2, bytes, 2, is_late), std::int64_t{0},
+                     "the memory of the first");
+        check::equal(through_two_spools(width, 2, bytes, 1, is_late), bytes, "other rows");
+        check::equal(through_two_spools(width, 2, bytes, 3, is_late), bytes, "other rows");
+      }
+    }
+  }
+}
+
+void a_spool_reserves_what_its_rows_need() {
+  for (const std::int64_t n_rows : {0, 1, 3, 7}) {
+    const Spool spool(2, 3, 3, 1 << 20, n_rows, "/tmp");
+    // A chunk of 3 rows of 60 bytes ends where a double may begin.
+    check::equal(spool.own_bytes(), n_rows / 3 * 184 + n_rows % 3 * 60);
+    check::equal(Spool(2, 3, 3, 100, n_rows, "/tmp").own_bytes(),
+                 std::min<std::int64_t>(100, n_rows / 3 * 184 + n_rows % 3 * 60));
   }
 }
 
@@ -507,6 +556,7 @@ int main() {
   samples_of_a_lost_first_row_are_missed_where_they_end_the_image();
   records_do_not_depend_on_the_pushes();
   spools_that_share_their_memory_keep_their_rows();
+  a_spool_reserves_what_its_rows_need();
   what_cannot_be_pushed_is_refused();
   chunks_hold_whole_tiles_unless_their_rows_are_given();
   a_chain_without_reduction_refuses_skips();

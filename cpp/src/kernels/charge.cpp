@@ -157,4 +157,88 @@ void charge_gradient(std::span<const double> edges, std::span<const double> coun
   gradient[4] = 2 * model.n * by_gain / model.noise;
 }
 
+namespace {
+
+/// Part of a bin that each Gaussian has; those that have none at all are far away.
+void shares_of(double centre, std::span<const double> means, std::span<const double> sizes,
+               double sigma, std::span<double> shares) noexcept {
+  const std::size_t n = means.size();
+  double sum = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const double u = (centre - means[i]) / sigma;
+    constexpr double too_far = 40;  // where the exponential is 0
+    const double density = std::abs(u) < too_far ? sizes[i] * std::exp(-0.5 * u * u) : 0.0;
+    shares[i] = i + 1 < n ? density : 2 * density;
+    sum += shares[i];
+  }
+  for (double& share : shares) share /= std::max(sum, least);
+}
+
+}  // namespace
+
+double fit_mixture(std::span<const double> centres, std::span<const double> counts,
+                   std::span<const double> starts, double sigma, std::span<double> means,
+                   std::span<double> sizes, std::span<double> information,
+                   std::span<double> scores) noexcept {
+  const std::size_t n = starts.size();
+  const double reach = (starts[n - 1] - starts[0]) / static_cast<double>(n - 1) / 3;
+  const auto shares = scores.first(n);
+  const auto sums = information.first(3 * n);  // counts, and their distances and squares of them
+  std::copy(starts.begin(), starts.end(), means.begin());
+  std::fill(sizes.begin(), sizes.end(), 1.0);
+  constexpr int max_iterations = 500;
+  constexpr double settled = 1e-7;
+  for (int iteration = 0; iteration < max_iterations; ++iteration) {
+    std::fill(sums.begin(), sums.end(), 0.0);
+    for (std::size_t b = 0; b < centres.size(); ++b) {
+      if (!(counts[b] > 0)) continue;
+      shares_of(centres[b], means, sizes, sigma, shares);
+      for (std::size_t i = 0; i < n; ++i) {
+        const double weight = shares[i] * counts[b];
+        const double distance = centres[b] - means[i];
+        sums[i] += weight;
+        sums[n + i] += weight * distance;
+        sums[2 * n + i] += weight * distance * distance;
+      }
+    }
+    double squares = 0;
+    double counted = 0;
+    bool is_done = true;
+    for (std::size_t i = 0; i < n; ++i) {
+      sizes[i] = std::max(sums[i], 1e-12);
+      if (i + 1 == n) break;
+      const double moved =
+          std::clamp(means[i] + sums[n + i] / sizes[i], starts[i] - reach, starts[i] + reach);
+      const double by = moved - means[i];
+      squares += sums[2 * n + i] - 2 * by * sums[n + i] + by * by * sums[i];
+      counted += sizes[i];
+      is_done = is_done && std::abs(by) < settled * sigma;
+      means[i] = moved;
+    }
+    const double width = std::sqrt(std::max(squares, 0.0) / std::max(counted, 1e-12));
+    is_done = is_done && std::abs(width - sigma) < settled * sigma;
+    sigma = std::max(width, 1e-12);
+    if (is_done) break;
+  }
+  std::fill(information.begin(), information.end(), 0.0);
+  for (std::size_t b = 0; b < centres.size(); ++b) {
+    if (!(counts[b] > 0)) continue;
+    const auto of_sizes = scores.subspan(n, n);
+    shares_of(centres[b], means, sizes, sigma, of_sizes);
+    scores[n - 1] = 0;
+    for (std::size_t i = 0; i + 1 < n; ++i) {
+      const double u = (centres[b] - means[i]) / sigma;
+      scores[i] = of_sizes[i] * u / sigma;
+      scores[n - 1] += of_sizes[i] * (u * u - 1) / sigma;
+    }
+    for (std::size_t i = 0; i < 2 * n; ++i) {
+      if (scores[i] == 0) continue;
+      for (std::size_t j = 0; j < 2 * n; ++j) {
+        information[i * 2 * n + j] += counts[b] * scores[i] * scores[j];
+      }
+    }
+  }
+  return sigma;
+}
+
 }  // namespace skipstream::kernels

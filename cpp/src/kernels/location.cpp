@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace skipstream::kernels {
 
@@ -156,6 +157,72 @@ std::optional<Location> fit_gaussian(std::span<double> values, std::span<double>
   return std::nullopt;
 }
 
+std::optional<double> width_of_counts(double first, std::span<const std::int64_t> counts) noexcept {
+  const auto n = static_cast<std::int64_t>(counts.size());
+  const auto at = [&](std::int64_t i) {
+    const bool is_left_out = i < 0 || i >= n || first + static_cast<double>(i) == 0;
+    return is_left_out ? 0.0 : static_cast<double>(counts[static_cast<std::size_t>(i)]);
+  };
+  double total = 0;
+  for (std::int64_t i = 0; i < n; ++i) total += at(i);
+  if (total < 10) return std::nullopt;
+  std::int64_t median = 0;
+  for (double below = at(0); below < total / 2; below += at(median)) ++median;
+  std::int64_t mad = 0;
+  for (double near = at(median); near < total / 2; near += at(median - mad) + at(median + mad)) {
+    ++mad;
+  }
+  const double sigma = sigma_per_mad * std::max(static_cast<double>(mad), 0.5);
+  const auto reach = static_cast<std::int64_t>(3 * sigma);
+  const std::int64_t begin = std::max<std::int64_t>(0, median - reach);
+  const std::int64_t end = std::min(n, median + reach + 1);
+  double most = 0;
+  int n_seen = 0;
+  for (std::int64_t i = begin; i < end; ++i) {
+    most = std::max(most, at(i));
+    n_seen += at(i) > 0 ? 1 : 0;
+  }
+  if (n_seen < 4) return std::nullopt;
+  double p[3] = {std::log(most), 0.0, -0.5};
+  constexpr int max_iterations = 50;
+  for (int iteration = 0; iteration < max_iterations; ++iteration) {
+    double a[3][3] = {};
+    double step[3] = {};
+    for (std::int64_t i = begin; i < end; ++i) {
+      if (first + static_cast<double>(i) == 0) continue;
+      const double u = static_cast<double>(i - median) / sigma;
+      const double powers[3] = {1.0, u, u * u};
+      const double height = p[0] + p[1] * u + p[2] * u * u;
+      const double expected = std::exp(std::clamp(height, -50.0, 50.0));
+      for (int r = 0; r < 3; ++r) {
+        step[r] += powers[r] * (at(i) - expected);
+        for (int c = 0; c < 3; ++c) a[r][c] += expected * powers[r] * powers[c];
+      }
+    }
+    if (!solve(a, step)) return std::nullopt;
+    double largest = 0;
+    for (int r = 0; r < 3; ++r) {
+      p[r] += step[r];
+      largest = std::max(largest, std::abs(step[r]));
+    }
+    if (largest < 1e-9) break;
+  }
+  if (!(p[2] < 0)) return std::nullopt;
+  return sigma / std::sqrt(-2 * p[2]);
+}
+
+double entropy_of(std::span<const std::int64_t> counts) noexcept {
+  double total = 0;
+  for (const std::int64_t count : counts) total += static_cast<double>(count);
+  if (!(total > 0)) return std::numeric_limits<double>::quiet_NaN();
+  double sum = 0;
+  for (const std::int64_t count : counts) {
+    const double part = static_cast<double>(count) / total;
+    if (count > 0) sum -= part * std::log(part);
+  }
+  return sum;
+}
+
 namespace {
 
 /// Counts of sorted values in bins of `step` from `low` on.
@@ -183,37 +250,55 @@ void count_sorted(std::span<const double> values, double low, double step,
   }
 }
 
-/// Bins under a kernel of `half` bins to each side; behind the ends there is nothing. Returns the
-/// highest.
+/// Bins under a kernel of `half` bins to each side, made from the lower end on as far as they are
+/// asked for; behind the ends there is nothing.
 template <std::size_t half>
-double smooth_bins(std::span<const double> bins, const double (&kernel)[2 * half + 1],
-                   std::span<double> smooth) noexcept {
+class SmoothBins {
+ public:
+  SmoothBins(std::span<const double> bins, const double (&kernel)[2 * half + 1],
+             std::span<double> smooth) noexcept
+      : bins_(bins), kernel_(kernel), smooth_(smooth) {}
+
+  double operator[](std::size_t i) noexcept {
+    while (i >= n_made_) make_block();
+    return smooth_[i];
+  }
+
+  double highest() noexcept {
+    while (n_made_ < bins_.size()) make_block();
+    return *std::max_element(smooth_.begin(),
+                             smooth_.begin() + static_cast<std::ptrdiff_t>(n_made_));
+  }
+
+ private:
   // Each density is summed in the order of the kernel, eight at a time; most blocks are empty.
-  constexpr std::size_t block = 8;
-  const std::size_t n = bins.size();
-  double highest = 0;
-  std::size_t seen = 0;
-  std::size_t end_filled = 0;  // behind the last bin that was seen to hold something
-  for (std::size_t first = 0; first < n; first += block) {
-    for (; seen < std::min(n, first + block + half); ++seen) {
-      if (bins[seen] > 0) end_filled = seen + 1;
+  static constexpr std::size_t block = 8;
+
+  void make_block() noexcept {
+    const std::size_t first = n_made_;
+    for (; seen_ < std::min(bins_.size(), first + block + half); ++seen_) {
+      if (bins_[seen_] > 0) end_filled_ = seen_ + 1;
     }
     double density[block] = {};
-    if (end_filled + half > first) {
+    if (end_filled_ + half > first) {
       double around[block + 2 * half] = {};
       const std::size_t begin = first > half ? first - half : 0;
-      std::copy(bins.data() + begin, bins.data() + seen, around + (begin + half - first));
+      std::copy(bins_.data() + begin, bins_.data() + seen_, around + (begin + half - first));
       for (std::size_t k = 0; k < 2 * half + 1; ++k) {
-        for (std::size_t j = 0; j < block; ++j) density[j] += kernel[k] * around[j + k];
+        for (std::size_t j = 0; j < block; ++j) density[j] += kernel_[k] * around[j + k];
       }
     }
-    for (std::size_t j = 0; j < block && first + j < n; ++j) {
-      smooth[first + j] = density[j];
-      highest = std::max(highest, density[j]);
-    }
+    n_made_ = std::min(bins_.size(), first + block);
+    std::copy_n(density, n_made_ - first, smooth_.begin() + static_cast<std::ptrdiff_t>(first));
   }
-  return highest;
-}
+
+  std::span<const double> bins_;
+  const double (&kernel_)[2 * half + 1];
+  std::span<double> smooth_;
+  std::size_t n_made_ = 0;
+  std::size_t seen_ = 0;
+  std::size_t end_filled_ = 0;  // behind the last bin that was seen to hold something
+};
 
 /// Sum of what values are above `shift`, from eight sums of every eighth: none waits for another.
 double sum_above(std::span<const double> values, double shift) noexcept {
@@ -312,13 +397,15 @@ Location lowest_peak_of_sorted(std::span<const double> values, std::span<double>
     weight /= sum;
     squares += weight * weight;
   }
-  const double highest = smooth_bins<half>(bins.first(n_bins), kernel, smooth);
+  SmoothBins<half> density(bins.first(n_bins), kernel, smooth);
+  // No density is above this one; only a peak that is low against it has to know the highest.
+  const double most = kernel[half] * static_cast<double>(n);
   std::size_t top = 0;  // the highest place since the last valley
   for (std::size_t i = 1; i < n_bins; ++i) {
-    if (smooth[i] > smooth[top]) top = i;
+    if (density[i] > smooth[top]) top = i;
     const double fall = smooth[top] - smooth[i];
     if (!(fall > 0.1 * smooth[top] && fall > 5 * std::sqrt(smooth[top] * squares))) continue;
-    if (smooth[top] > 0.01 * highest) break;
+    if (smooth[top] > 0.01 * most || smooth[top] > 0.01 * density.highest()) break;
     top = i;
   }
   const double flank = std::exp(-0.5) * smooth[top];

@@ -199,6 +199,7 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
   plan_.first_used_skip = chain_.reduction->first_used_skip();
   plan_.n_used_skips = chain_.reduction->n_used_skips();
 
+  plan_chunks(row_bytes(reduced_planes_, image_.n_cols));
   links_.push_back(std::make_unique<PixelLink>(*this, 0));
   links_.back()->planes = reduction.planes;
   const Spool* last_spool = nullptr;
@@ -214,11 +215,9 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
     }
     spools_.emplace_back();
     if (plan.barrier) {
-      const std::int64_t expected =
-          image_.n_rows < 0 ? -1 : image_.n_rows * row_bytes(planes_in, image_.n_cols);
-      spools_.back() =
-          std::make_unique<Spool>(planes_in.size(), image_.n_cols, options_.spool_bytes, expected,
-                                  options_.spool_folder, last_spool);
+      spools_.back() = std::make_unique<Spool>(planes_in.size(), image_.n_cols, plan_.chunk_rows,
+                                               options_.spool_bytes, image_.n_rows,
+                                               options_.spool_folder, last_spool);
       last_spool = spools_.back().get();
       plan.state_bytes += last_spool->own_bytes();
     }
@@ -252,9 +251,7 @@ const PipelinePlan& Pipeline::begin(const ImageInfo& image) {
   return plan_;
 }
 
-void Pipeline::begin_buffers(const ImageInfo& image) {
-  const std::int64_t planes_row_bytes = row_bytes(reduced_planes_, image.n_cols);
-  plan_.n_cols = image.n_cols;
+void Pipeline::plan_chunks(std::int64_t planes_row_bytes) {
   plan_.chunk_rows = options_.chunk_rows > 0
                          ? options_.chunk_rows
                          : std::clamp<std::int64_t>(chunk_bytes / planes_row_bytes, 1, 1024);
@@ -262,7 +259,12 @@ void Pipeline::begin_buffers(const ImageInfo& image) {
     const std::int64_t rows = (plan_.chunk_rows + piece - 1) / piece * piece;
     if (rows * planes_row_bytes <= max_chunk_bytes) plan_.chunk_rows = rows;
   }
-  if (image.n_rows > 0) plan_.chunk_rows = std::min(plan_.chunk_rows, image.n_rows);
+  if (image_.n_rows > 0) plan_.chunk_rows = std::min(plan_.chunk_rows, image_.n_rows);
+}
+
+void Pipeline::begin_buffers(const ImageInfo& image) {
+  const std::int64_t planes_row_bytes = row_bytes(reduced_planes_, image.n_cols);
+  plan_.n_cols = image.n_cols;
   const std::int64_t chunk_pixels = plan_.chunk_rows * image.n_cols;
   const auto n_threads = static_cast<std::int64_t>(std::max<std::size_t>(options_.n_threads, 1));
   block_pixels_ = std::max<std::int64_t>(1, read_bytes / reduced_pixel_bytes_);
@@ -729,7 +731,7 @@ void Pipeline::finish() {
     auto& link = *links_[i + 1];
     if (spools_[i]) {
       stage.settle();
-      spools_[i]->replay(plan_.chunk_rows, [&](PixelChunk& chunk) { stage.push(chunk, link); });
+      spools_[i]->replay([&](PixelChunk& chunk) { stage.push(chunk, link); });
     }
     stage.finish(link);
   }

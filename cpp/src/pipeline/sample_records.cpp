@@ -75,14 +75,14 @@ void SampleRecords::begin(std::int64_t n_rows, std::int64_t n_cols, std::int64_t
   firsts_.resize(static_cast<std::size_t>(n_histograms));
   if (firsts_.empty()) return;
   const std::size_t n_groups = (firsts_.size() + group - 1) / group;
-  counts_.resize(n_threads);
-  for (auto& counts : counts_) counts.resize(n_groups * group * static_cast<std::size_t>(n_cells));
+  counts_of_thread_ = n_groups * group * static_cast<std::size_t>(n_cells);
+  counts_.assign(n_threads * counts_of_thread_, 0);
 }
 
 std::int64_t SampleRecords::bytes() const {
   std::size_t total = 0;
   for (const auto& region : kept_) total += region.size();
-  for (const auto& counts : counts_) total += counts.size() * sizeof(std::uint32_t);
+  total += counts_.size() * sizeof(std::uint32_t);
   return static_cast<std::int64_t>(total);
 }
 
@@ -105,32 +105,44 @@ void SampleRecords::see_first_pixel(const std::byte* samples) {
 
 template <class T, bool swapped>
 void SampleRecords::count(const std::byte* samples, std::int64_t n_pixels, std::size_t thread) {
-  using Wide = std::conditional_t<(sizeof(T) < 4), std::int32_t, std::int64_t>;
-  const auto blank = static_cast<Wide>(format_.blank.value_or(0));
+  // In the type of the samples, of which a vector holds most. Cells are fewer than 2^16.
+  using Value = std::conditional_t<sizeof(T) == 1, std::int16_t, T>;
+  using Cell = std::make_unsigned_t<Value>;
+  using Limits = std::numeric_limits<Value>;
+  const auto blank = static_cast<Value>(format_.blank.value_or(0));
   const bool has_blank = format_.blank == std::int64_t{blank};
+  const auto within = [](std::int64_t number) {
+    return static_cast<Value>(
+        std::clamp(number, std::int64_t{Limits::min()}, std::int64_t{Limits::max()}));
+  };
   for (std::size_t begin = 0; begin < firsts_.size(); begin += group) {
     const std::size_t n = std::min(group, firsts_.size() - begin);
-    std::array<Wide, group> first{};
-    std::array<Wide, group> last{};
+    std::array<Value, group> low{};
+    std::array<Value, group> high{};
+    std::array<Cell, group> zero{};  // number of cell 0, modulo what the type holds
     for (std::size_t h = 0; h < n; ++h) {
-      first[h] = static_cast<Wide>(firsts_[begin + h] - 1);
-      last[h] = static_cast<Wide>(first[h] + last_cell);
+      const std::int64_t first = firsts_[begin + h] - 1;
+      low[h] = within(first);
+      high[h] = within(first + last_cell);
+      zero[h] = static_cast<Cell>(first);
     }
-    std::uint32_t* counts = counts_[thread].data() + begin * static_cast<std::size_t>(n_cells);
+    std::uint32_t* counts =
+        counts_.data() + thread * counts_of_thread_ + begin * static_cast<std::size_t>(n_cells);
     const std::byte* from = samples + begin * sizeof(T);
     // First where all of a pixel go, a loop without a branch; then they are counted. Where a pixel
     // has samples for a whole group all are counted, wanted or not: their number is a constant.
     const auto count_group = [&](auto n_here, auto may_be_blank) {
       for (std::int64_t i = 0; i < n_pixels; ++i, from += pixel_bytes_) {
-        std::array<std::uint32_t, group> cells;
+        std::array<Cell, group> cells;
         for (std::size_t h = 0; h < n_here; ++h) {
-          const auto value = static_cast<Wide>(load<T, swapped>(from + h * sizeof(T)));
-          // Clamped before the difference, which of two integers of 64 bits may not be one.
-          const auto cell = static_cast<Wide>(std::clamp(value, first[h], last[h]) - first[h]);
-          const Wide counted = may_be_blank && value == blank ? Wide{left_out} : cell;
-          cells[h] = static_cast<std::uint32_t>(static_cast<std::size_t>(counted) * group + h);
+          const auto value = static_cast<Value>(load<T, swapped>(from + h * sizeof(T)));
+          const Value seen = std::min(std::max(value, low[h]), high[h]);
+          const auto cell = static_cast<Cell>(static_cast<Cell>(seen) - zero[h]);
+          cells[h] = may_be_blank && value == blank ? static_cast<Cell>(left_out) : cell;
         }
-        for (std::size_t h = 0; h < n_here; ++h) ++counts[cells[h]];
+        for (std::size_t h = 0; h < n_here; ++h) {
+          ++counts[static_cast<std::size_t>(cells[h]) * group + h];
+        }
       }
     };
     if (has_blank || static_cast<std::int64_t>(begin + group) > n_skips_) {
@@ -166,14 +178,14 @@ void SampleRecords::record(const std::byte* samples, std::int64_t first_pixel,
 SampleHistograms SampleRecords::histograms() const {
   SampleHistograms all;
   const std::size_t n = firsts_.size();
-  const auto cells_of = [](const Array<std::uint32_t>& counts, std::size_t begin,
-                           std::int64_t cell) {
-    const std::size_t at = begin * static_cast<std::size_t>(n_cells);
-    return std::span(counts).subspan(at + static_cast<std::size_t>(cell) * group, group);
+  // `counts` is the first of a thread.
+  const auto cells_of = [this](std::size_t counts, std::size_t begin, std::int64_t cell) {
+    const std::size_t at = counts + begin * static_cast<std::size_t>(n_cells);
+    return std::span(counts_).subspan(at + static_cast<std::size_t>(cell) * group, group);
   };
   std::int64_t low = last_cell;
   std::int64_t high = 0;
-  for (const auto& counts : counts_) {
+  for (std::size_t counts = 0; counts < counts_.size(); counts += counts_of_thread_) {
     for (std::size_t begin = 0; begin < n; begin += group) {
       for (std::int64_t cell = 1; cell < last_cell; ++cell) {
         std::uint32_t any = 0;
@@ -189,7 +201,7 @@ SampleHistograms SampleRecords::histograms() const {
   all.n_below.resize(n);
   all.n_above.resize(n);
   for (const std::int64_t first : firsts_) all.firsts.push_back(first + low - 1);
-  for (const auto& counts : counts_) {
+  for (std::size_t counts = 0; counts < counts_.size(); counts += counts_of_thread_) {
     for (std::size_t begin = 0; begin < n; begin += group) {
       for (std::size_t h = begin; h < std::min(n, begin + group); ++h) {
         all.n_below[h] += cells_of(counts, begin, 0)[h - begin];

@@ -1670,6 +1670,25 @@ void CompressSkips::reduce_without(std::span<const SampleRange> lost, std::byte*
   make_missing(planes, 0, mask);  // every number occurs: nothing can stand for a missing one
 }
 
+namespace {
+
+/// Sum of whole numbers that is exact in any order.
+double exact_sum(const double* values, std::int64_t n) {
+  constexpr std::int64_t n_lanes = 8;
+  std::array<double, n_lanes> lanes{};
+  std::int64_t i = 0;
+  for (; i + n_lanes <= n; i += n_lanes) {
+    const double* block = values + i;
+    for (std::size_t lane = 0; lane < n_lanes; ++lane) lanes[lane] += block[lane];
+  }
+  double sum = 0;
+  for (const double part : lanes) sum += part;
+  for (; i < n; ++i) sum += values[i];
+  return sum;
+}
+
+}  // namespace
+
 /// Means of the first n samples, all n from one running sum. Sums of integers
 /// of up to 32 bits are exact; wider ones are rounded to 53 bits first.
 void CompressSkips::reduce_parts(const std::byte* samples, std::int64_t n_pixels,
@@ -1680,12 +1699,24 @@ void CompressSkips::reduce_parts(const std::byte* samples, std::int64_t n_pixels
   keys.scale = 1.0;
   keys.zero = 0.0;
   const std::int64_t n_needed = statistics_[growing_means_.back()].number;
+  const bool is_exact =
+      format_.kind != SampleKind::floating && format_.n_bytes <= 4 && !format_.blank;
   for (std::int64_t i = 0; i < n_pixels; ++i) {
     const std::byte* pixel = samples + i * n_skips_ * format_.n_bytes;
     kernels::decode_samples(pixel + begin_skip_ * format_.n_bytes, n_needed, keys, values);
+    std::int64_t done = 0;
+    if (is_exact) {
+      double sum = 0;
+      for (const std::size_t s : growing_means_) {
+        const std::int64_t n = statistics_[s].number;
+        sum += exact_sum(values + done, n - done);
+        done = n;
+        planes[s][i] = format_.scale * (sum / static_cast<double>(n)) + format_.zero;
+      }
+      continue;
+    }
     std::array<double, n_lanes> lanes{};
     std::array<double, n_lanes> counts{};
-    std::int64_t done = 0;
     const auto add = [&](std::int64_t at, std::size_t lane) {
       const bool there = !std::isnan(values[at]);
       lanes[lane] += there ? values[at] : 0.0;

@@ -31,7 +31,8 @@ struct PlaneInfo {
 };
 
 /// Consecutive rows of pixels; a view on memory that the sender owns and the receiver may change
-/// in place until it returns. Every plane is `(n_rows, n_cols)`, C order. Plane 0 is the value.
+/// in place until it returns. A row that a stage has pushed on may be overwritten, in the chunk it
+/// came in as well. Every plane is `(n_rows, n_cols)`, C order. Plane 0 is the value.
 struct PixelChunk {
   std::span<double* const> planes;
   std::uint32_t* mask = nullptr;

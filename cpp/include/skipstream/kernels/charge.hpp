@@ -40,4 +40,17 @@ void charge_gradient(std::span<const double> edges, std::span<const double> coun
                      const ChargeModel& model, std::int64_t n_peaks, std::span<double> expected,
                      std::span<double, 5> gradient) noexcept;
 
+/// Gaussians of one width through counts in bins, by expectation maximisation from `starts` and
+/// `sigma`; returns their width. There are at least two, in order. The last one stays in its place:
+/// it takes what reaches in from behind the range, which holds a half of it. No other moves by more
+/// than a third of the distance from start to start.
+///
+/// `means` and `sizes` (counts of each) have one entry per start. `information`, (2 n, 2 n), is the
+/// observed one of the means but the last, the width, and the logarithms of the sizes. `scores` has
+/// room for 2 n.
+double fit_mixture(std::span<const double> centres, std::span<const double> counts,
+                   std::span<const double> starts, double sigma, std::span<double> means,
+                   std::span<double> sizes, std::span<double> information,
+                   std::span<double> scores) noexcept;
+
 }  // namespace skipstream::kernels

@@ -36,6 +36,15 @@ Location clipped_mean(std::span<double> values, double n_sigma, std::int64_t n_i
 std::optional<Location> fit_gaussian(std::span<double> values, std::span<double> work,
                                      std::span<double> bins, double n_sigma) noexcept;
 
+/// Width of a Gaussian through counts of numbers `first`, `first + 1`, ..., by Poisson likelihood
+/// (Newton's steps for the parabola of its logarithm). Only numbers within 3 sigma (1.4826 MAD) of
+/// the median take part, and 0 does not, which saturated samples read. None where fewer than 4
+/// numbers were seen, or there is no summit.
+std::optional<double> width_of_counts(double first, std::span<const std::int64_t> counts) noexcept;
+
+/// `-sum p ln p` of counts, p their parts of all; NaN where there are none.
+double entropy_of(std::span<const std::int64_t> counts) noexcept;
+
 /// Place and width of the lowest peak of the values: that of empty pixels among single electrons.
 ///
 /// Peaks are sought in a smooth density (`bins` and `smooth` of one size), whose bandwidth is the

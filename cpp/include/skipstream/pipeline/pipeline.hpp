@@ -147,6 +147,7 @@ class Pipeline {
   class SampleLink;
   struct Buffer;
 
+  void plan_chunks(std::int64_t planes_row_bytes);
   void begin_buffers(const ImageInfo& image);
   void begin_records(std::size_t n_threads);
   void plan_tables();

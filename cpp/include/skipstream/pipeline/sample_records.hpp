@@ -67,7 +67,8 @@ class SampleRecords {
   Array<std::int64_t> firsts_;  ///< stored number of bin 0, by histogram
   /// By thread: groups of histograms, of whose cells (below, bins, above, left out) those of the
   /// same number lie side by side.
-  Array<Array<std::uint32_t>> counts_;
+  LargeVector<std::uint32_t> counts_;  ///< of all threads, one after another
+  std::size_t counts_of_thread_ = 0;
 };
 
 }  // namespace skipstream
