@@ -8,7 +8,12 @@ import pytest
 pytest.importorskip("scipy")
 
 import skipstream as sk
-from skipstream.skips import planes_by_skips, skips_to_show, statistics_of_skips
+from skipstream.skips import (
+    _correlation_of_mads,
+    planes_by_skips,
+    skips_to_show,
+    statistics_of_skips,
+)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", ">i2", "u2", "i4", "u4", "i8", ">f4", "f8"])
@@ -79,6 +84,18 @@ def test_noise_falls_as_it_should(robust: bool) -> None:
     for name, values in pulls.items():
         assert abs(np.mean(values)) < 5 / np.sqrt(40), name
         assert 0.5 < np.std(values) < 1.5, name
+
+
+def test_mads_are_correlated_by_what_is_within_both() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    q = stats.norm.ppf(0.75)
+    shared = np.array([0.0, 0.05, 0.5, 0.8, 0.95, 1.0])
+    expected = []
+    for part in shared[1:-1]:
+        both = stats.multivariate_normal([0, 0], [[1, np.sqrt(part)], [np.sqrt(part), 1]])
+        inside = both.cdf([q, q], lower_limit=[-q, -q])
+        expected.append(4 * inside - 1)  # of whether each is within the half around its median
+    assert _correlation_of_mads(shared) == pytest.approx([0, *expected, 1], abs=1e-4)
 
 
 def test_a_floor_is_found() -> None:

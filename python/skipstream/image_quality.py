@@ -32,6 +32,7 @@ __all__ = ["Quality", "SampleCounts", "quality", "quality_of"]
 N_HISTOGRAMS = 30
 _N_PIXELS = 10_000
 _N_BLOCKS = 1_000
+_BLOCKS_AT_ONCE = 50  # so few stay in the cache
 _N_SIGMA_TAIL = 4.0
 _UNKNOWN = -1.0
 _N_COLS_OF_DRIFT = 200  # that settle the width of a row
@@ -151,12 +152,18 @@ def _variance_of_blocks(
     cols = random.integers(0, n_cols - width + 1, _N_BLOCKS)
     number = np.arange(n_pixels)
     inside = number // width * n_cols + number % width
-    places = (rows * n_cols + cols)[:, None] + inside
-    values = np.ascontiguousarray(sample).ravel()[places].astype(np.float64, copy=False)
-    if left_out.any():
-        values[np.ascontiguousarray(left_out).ravel()[places]] = np.nan
-    values -= values.mean(axis=1, keepdims=True)
-    variances = np.einsum("ij,ij->i", values, values) / n_pixels
+    first = rows * n_cols + cols
+    pixels = np.ascontiguousarray(sample).ravel()
+    is_out = np.ascontiguousarray(left_out).ravel() if left_out.any() else None
+    variances = np.empty(_N_BLOCKS)
+    for begin in range(0, _N_BLOCKS, _BLOCKS_AT_ONCE):
+        blocks = slice(begin, begin + _BLOCKS_AT_ONCE)
+        places = first[blocks, None] + inside
+        values = pixels[places].astype(np.float64)
+        if is_out is not None:
+            values[is_out[places]] = np.nan
+        values -= values.mean(axis=1, keepdims=True)
+        variances[blocks] = np.einsum("ij,ij->i", values, values) / n_pixels
     variances = variances[np.isfinite(variances)]
     return median_of(variances) if len(variances) else _UNKNOWN
 
@@ -276,9 +283,12 @@ def quality(
                                          fit["gain"])  # fmt: skip
     if variance is not None and n_skips >= 2:
         spread = np.asarray(variance)
-        usable = np.flatnonzero(np.isfinite(spread) & ~bits)
-        if len(usable):
-            picked = random.choice(usable, min(_N_PIXELS, len(usable)), replace=False)
+        usable = np.isfinite(spread) & ~bits
+        n_usable = int(np.count_nonzero(usable))
+        if n_usable:
+            picked = random.choice(n_usable, min(_N_PIXELS, n_usable), replace=False)
+            if n_usable < usable.size:
+                picked = np.flatnonzero(usable)[picked]
             found["pixVar"] = median_of(spread.ravel()[picked].astype(np.float64))
     if sample is not None:
         found["clustVar"] = _variance_of_blocks(np.asarray(sample), bits, n_skips - 2, random)

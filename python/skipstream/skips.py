@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from . import _core
 from .fitting import (
     FitResult,
+    Floats,
     Series,
     failed,
     goodness,
@@ -45,7 +46,8 @@ def noise_vs_skips(
 
     Samples without correlation give ``sigma_1 / sqrt(N)``. Two departures are fitted: a floor,
     ``sigma^2(N) = sigma_1^2 / N + floor^2``, and a power, ``sigma(N) ~ N^-exponent``. Estimates
-    share samples: their errors are correlated by ``min(N, M) / max(N, M)``, which the fit knows.
+    share samples, which the fit knows: the errors of standard deviations are correlated by
+    ``min(N, M) / max(N, M)``, those of MADs by less.
 
     Parameters
     ----------
@@ -100,7 +102,8 @@ def noise_vs_skips(
     count = np.array(numbers, dtype=np.float64)
     if not np.all(sigma > 0):
         return failed(name, units, "the samples do not differ")
-    correlation = np.minimum(count[:, None], count) / np.maximum(count[:, None], count)
+    shared = np.minimum(count[:, None], count) / np.maximum(count[:, None], count)
+    correlation = _correlation_of_mads(shared) if robust else shared
     # In relative terms, so that no point counts more because it fluctuated down.
     relative = correlation * np.outer(error / sigma, error / sigma)
     model = sigma**2
@@ -132,6 +135,26 @@ def noise_vs_skips(
                       "noise (ADU)" if gain is None else "noise (electron)",
                       {"fit": np.sqrt(model), "1/sqrt(N)": one / np.sqrt(count)}, is_log=True),
     )  # fmt: skip
+
+
+def _correlation_of_mads(shared: Floats) -> Floats:
+    """Of the MADs of Gaussians whose correlation has the square `shared`.
+
+    Half of the values are within the MAD q of their median: expanded in Hermite polynomials, these
+    are correlated by ``sum (4 phi(q) He_(n-1)(q))^2 / n! shared^(n/2)`` over the even n, of which
+    the first term is the efficiency of the MAD.
+    """
+    q = 0.6744897501960817
+    density = math.exp(-q * q / 2) / math.sqrt(2 * math.pi)
+    last, now = 0.0, 1.0  # He_(n-1)(q) / sqrt((n - 1)!), and the one before
+    found, power = np.zeros_like(shared), np.ones_like(shared)
+    for n in range(1, 600):
+        if n % 2 == 0:
+            power *= shared
+            found += (4 * density * now) ** 2 / n * power
+        last, now = now, (q * now - math.sqrt(n - 1) * last) / math.sqrt(n)
+    found[shared == 1] = 1  # where the sum converges slowly
+    return found
 
 
 def charge_loss(
