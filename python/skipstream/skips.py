@@ -148,7 +148,7 @@ def _correlation_of_mads(shared: Floats) -> Floats:
     density = math.exp(-q * q / 2) / math.sqrt(2 * math.pi)
     last, now = 0.0, 1.0  # He_(n-1)(q) / sqrt((n - 1)!), and the one before
     found, power = np.zeros_like(shared), np.ones_like(shared)
-    for n in range(1, 600):
+    for n in range(1, 300):
         if n % 2 == 0:
             power *= shared
             found += (4 * density * now) ** 2 / n * power

@@ -225,39 +225,56 @@ double entropy_of(std::span<const std::int64_t> counts) noexcept {
 
 namespace {
 
-/// Counts of sorted values in bins of `step` from `low` on.
-void count_sorted(std::span<const double> values, double low, double step,
-                  std::span<double> bins) noexcept {
-  const auto place = [&](double value) { return (value - low) / step; };
-  constexpr std::size_t look_ups_of_a_bin = 16;  // so many values cost as much as one search
-  if (values.size() / look_ups_of_a_bin < bins.size()) {
-    std::fill(bins.begin(), bins.end(), 0.0);
-    const auto n_bins = static_cast<double>(bins.size());
-    for (const double value : values) {
-      const double at = place(value);
-      if (at >= 0 && at < n_bins) bins[static_cast<std::size_t>(at)] += 1;
-    }
-    return;
+/// Sorted values in bins of `step` from `low` on, counted one bin after another.
+class SortedBins {
+ public:
+  SortedBins(std::span<const double> values, double low, double step) noexcept
+      : values_(values), low_(low), step_(step) {
+    skip_below(0);
   }
-  auto begin = std::partition_point(values.begin(), values.end(),
-                                    [&](double value) { return place(value) < 0; });
-  for (std::size_t i = 0; i < bins.size(); ++i) {
-    const auto end_bin = static_cast<double>(i + 1);
-    const auto end = std::partition_point(begin, values.end(),
-                                          [&](double value) { return place(value) < end_bin; });
-    bins[i] = static_cast<double>(end - begin);
-    begin = end;
-  }
-}
 
-/// Bins under a kernel of `half` bins to each side, made from the lower end on as far as they are
-/// asked for; behind the ends there is nothing.
+  double next() noexcept {
+    const std::size_t begin = at_;
+    skip_below(++n_counted_);
+    return static_cast<double>(at_ - begin);
+  }
+
+ private:
+  [[nodiscard]] bool is_below(std::size_t i, std::size_t bin) const noexcept {
+    return (values_[i] - low_) / step_ < static_cast<double>(bin);
+  }
+
+  /// In strides that double, since most bins end nearby; then by halves.
+  void skip_below(std::size_t bin) noexcept {
+    std::size_t stride = 1;
+    for (; at_ + stride <= values_.size() && is_below(at_ + stride - 1, bin); stride *= 2) {
+      at_ += stride;
+    }
+    for (std::size_t end = std::min(at_ + stride, values_.size()); at_ < end;) {
+      const std::size_t middle = at_ + (end - at_) / 2;
+      if (is_below(middle, bin)) {
+        at_ = middle + 1;
+      } else {
+        end = middle;
+      }
+    }
+  }
+
+  std::span<const double> values_;
+  double low_;
+  double step_;
+  std::size_t at_ = 0;
+  std::size_t n_counted_ = 0;
+};
+
+/// Bins under a kernel of `half` bins to each side, counted and smoothed from the lower end on as
+/// far as they are asked for; behind the ends there is nothing.
 template <std::size_t half>
 class SmoothBins {
  public:
-  SmoothBins(std::span<const double> bins, const double (&kernel)[2 * half + 1],
+  SmoothBins(SortedBins counts, const double (&kernel)[2 * half + 1], std::span<double> bins,
              std::span<double> smooth) noexcept
-      : bins_(bins), kernel_(kernel), smooth_(smooth) {}
+      : counts_(counts), kernel_(kernel), bins_(bins), smooth_(smooth) {}
 
   double operator[](std::size_t i) noexcept {
     while (i >= n_made_) make_block();
@@ -277,6 +294,7 @@ class SmoothBins {
   void make_block() noexcept {
     const std::size_t first = n_made_;
     for (; seen_ < std::min(bins_.size(), first + block + half); ++seen_) {
+      bins_[seen_] = counts_.next();
       if (bins_[seen_] > 0) end_filled_ = seen_ + 1;
     }
     double density[block] = {};
@@ -292,8 +310,9 @@ class SmoothBins {
     std::copy_n(density, n_made_ - first, smooth_.begin() + static_cast<std::ptrdiff_t>(first));
   }
 
-  std::span<const double> bins_;
+  SortedBins counts_;
   const double (&kernel_)[2 * half + 1];
+  std::span<double> bins_;
   std::span<double> smooth_;
   std::size_t n_made_ = 0;
   std::size_t seen_ = 0;
@@ -383,7 +402,6 @@ Location lowest_peak_of_sorted(std::span<const double> values, std::span<double>
   const double reach = (values[n - 1 - n / 2000] - low) / step + 16;
   const auto n_bins =
       static_cast<std::size_t>(std::clamp(reach, 32.0, static_cast<double>(bins.size())));
-  count_sorted(values, low, step, bins.first(n_bins));
   constexpr std::size_t half = 16;
   double kernel[2 * half + 1];
   double sum = 0;
@@ -397,7 +415,7 @@ Location lowest_peak_of_sorted(std::span<const double> values, std::span<double>
     weight /= sum;
     squares += weight * weight;
   }
-  SmoothBins<half> density(bins.first(n_bins), kernel, smooth);
+  SmoothBins<half> density(SortedBins(values, low, step), kernel, bins.first(n_bins), smooth);
   // No density is above this one; only a peak that is low against it has to know the highest.
   const double most = kernel[half] * static_cast<double>(n);
   std::size_t top = 0;  // the highest place since the last valley
