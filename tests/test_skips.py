@@ -155,6 +155,10 @@ def test_edges() -> None:
         sk.noise_vs_skips(np.ones((50, 20)), gain=0.0)
     with pytest.raises(sk.ConfigError, match="mask"):
         sk.noise_vs_skips(samples_with(0, 1, 50, 10), mask=np.ones(49))
+    with pytest.raises(sk.ConfigError, match="one shape"):
+        sk.noise_vs_skips({1: np.ones(20), 2: np.ones(20), 3: np.ones(21)})
+    assert sk.noise_vs_skips({}).status == "failed"
+    assert sk.noise_vs_skips({n: np.ones(0) for n in (1, 2, 3)}).status == "failed"
     assert "the same" in sk.charge_loss(np.ones(50), np.ones(50)).reason
     assert "10 pixels" in sk.charge_loss(np.ones(5), np.zeros(5)).reason
     with pytest.raises(sk.ConfigError, match="shape"):

@@ -88,6 +88,9 @@ def noise_vs_skips(
         numbers = skips_to_show(array.shape[-1], n_points) if array.ndim else []
         made = compress_skips(array, [f"mean({n})" for n in numbers])
         planes = {n: made[f"mean({n})"] for n in numbers}
+    shapes = sorted({plane.shape for plane in planes.values()})
+    if len(shapes) > 1:
+        raise _core.ConfigError(f"noise_vs_skips: planes must have one shape; got {shapes}")
     numbers = sorted(planes)
     if len(numbers) < 3:
         return failed(name, units, f"needs at least 3 numbers of samples; got {len(numbers)}")
