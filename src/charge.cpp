@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <map>
 #include <span>
@@ -16,6 +17,7 @@
 
 #include "register.hpp"
 #include "skipstream/base/error.hpp"
+#include "skipstream/kernels/distance.hpp"
 #include "skipstream/kernels/location.hpp"
 
 namespace py = pybind11;
@@ -240,6 +242,25 @@ void register_charge(py::module_& m) {
         return kernels::entropy_of(span_of(counts));
       },
       "counts"_a);
+  m.def(
+      "squared_distances",
+      [](const Array<bool>& pixels, std::int64_t most) {
+        if (pixels.ndim() != 2 || most < 0) {
+          throw ConfigError("squared_distances: needs pixels (n_rows, n_cols), and most from 0 on");
+        }
+        const std::int64_t n_rows = pixels.shape(0);
+        const std::int64_t n_cols = pixels.shape(1);
+        most = std::min(most, n_rows + n_cols);  // farther away there is nothing
+        py::array_t<std::int64_t> squares({n_rows, n_cols});
+        const std::span<std::int64_t> out(squares.mutable_data(),
+                                          static_cast<std::size_t>(squares.size()));
+        const auto* in = reinterpret_cast<const std::uint8_t*>(pixels.data());
+        const py::gil_scoped_release release;
+        std::vector<double> work(static_cast<std::size_t>(3 * n_cols + 1));
+        kernels::squared_distances({in, out.size()}, n_rows, n_cols, most, out, work);
+        return squares;
+      },
+      "pixels"_a, "most"_a);
 }
 
 }  // namespace skipstream::python

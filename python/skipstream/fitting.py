@@ -22,6 +22,7 @@ __all__ = [
     "Histogram",
     "Series",
     "check_mask",
+    "distances_from",
     "edges_of",
     "failed",
     "fit_histogram",
@@ -73,10 +74,17 @@ def median_and_sigma(values: Floats) -> tuple[float, float]:
     return centre, SIGMA_OF_MAD * median_of(np.abs(values - centre))
 
 
-def medians_and_sigmas(lines: Floats) -> tuple[Floats, Floats]:
+def medians_and_sigmas(lines: NDArray[Any]) -> tuple[Floats, Floats]:
     """`median_and_sigma` of every line of ``(n_lines, n)``, without NaN: ``(n_lines,)`` each."""
     centres = medians_of(lines)
-    return centres, SIGMA_OF_MAD * medians_of(np.abs(lines - centres[:, None]))
+    return centres, SIGMA_OF_MAD * medians_of(distances_from(lines, centres))
+
+
+def distances_from(lines: NDArray[Any], centres: Floats) -> NDArray[Any]:
+    """Distances of values from the centre of their line, of the type of the values."""
+    away = np.empty(lines.shape, lines.dtype)  # differences are small: float32 holds them
+    np.subtract(lines, centres[:, None], out=away, casting="same_kind")
+    return np.abs(away, out=away)
 
 
 def medians_of(lines: NDArray[Any], *, is_sorted: bool = False) -> Floats:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
+from .charge import sorted_usable
 from .fitting import (
     NO_GAUSSIAN,
     FitResult,
@@ -17,7 +18,6 @@ from .fitting import (
     histogram_of,
     is_no_gaussian,
     of_no_gaussian,
-    without_masked,
 )
 
 __all__ = ["fit_gaussian"]
@@ -27,10 +27,10 @@ _FEWEST = 20
 _TRIMMED_STD = 0.66159
 
 
-def _trimmed(values: Floats) -> tuple[float, float]:
+def _trimmed(ordered: Floats) -> tuple[float, float]:
     """Mean of the middle 80 %, and the sigma of the Gaussian of which they are the middle."""
-    cut = len(values) // 10
-    middle = np.sort(values)[cut : len(values) - cut]
+    cut = len(ordered) // 10
+    middle = ordered[cut : len(ordered) - cut]
     return float(middle.mean()), float(middle.std()) / _TRIMMED_STD
 
 
@@ -118,8 +118,7 @@ def fit_gaussian(
     if bin_width is not None and not bin_width > 0:
         raise _core.ConfigError(f"fit_gaussian.bin_width: must be above 0; got {bin_width}")
     units = {"mean": unit, "sigma": unit}
-    values = without_masked(pixels, mask, "fit_gaussian")
-    values = values[np.isfinite(values)]
+    values = sorted_usable(pixels, mask, "fit_gaussian")
     n = len(values)
     if n < _FEWEST:
         return failed("gaussian", units, f"needs at least {_FEWEST} pixels; got {n}", n=n)
@@ -128,7 +127,9 @@ def fit_gaussian(
         return failed("gaussian", units, "most of the values are the same", n=n)
     for _ in range(2):
         half = n_sigma * sigma
-        data = histogram_of(values, mean - half, mean + half, bin_width or sigma / 5, unit)
+        data = histogram_of(
+            values, mean - half, mean + half, bin_width or sigma / 5, unit, is_sorted=True
+        )
         result = _fit_window(data, mean, sigma)
         if result.status != "ok":
             break

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from .fitting import (
+    SIGMA_OF_MAD,
     FitResult,
     Floats,
     Histogram,
     Series,
+    distances_from,
     failed,
-    fit_histogram,
     goodness,
     likelihood_ratio,
     linear_fit,
     lines_of,
+    lines_there,
     median_of,
     medians_and_sigmas,
+    medians_of,
+    minimise,
 )
 
 if TYPE_CHECKING:
@@ -130,25 +134,39 @@ def charge_per_axis(
     ConfigError
         The image is not two-dimensional, or a parameter is impossible.
     """
-    values = lines_of(image, axis, mask, "charge_per_axis")
-    values = np.where(np.isfinite(values), values, np.nan)
+    values = _lines_with_gaps(image, axis, mask, "charge_per_axis")
     if max_charge is None:
-        centre, sigma = medians_and_sigmas(values)
+        centre = medians_of(values)
+        away = distances_from(values, centre)
+        sigma = SIGMA_OF_MAD * medians_of(away)
         # Where more than half of the pixels are the same, there is no width to clip by.
         reach = np.where(sigma > 0, _N_SIGMA * sigma, np.inf)
-        kept = np.abs(values - centre[:, None]) <= reach[:, None]
+        kept = away <= reach[:, None]
     else:
         kept = values <= max_charge
-    n = kept.sum(axis=1).astype(np.float64)
+    n = np.count_nonzero(kept, axis=1).astype(np.float64)
     mean = np.full(len(n), np.nan)
-    np.divide(np.where(kept, values, 0.0).sum(axis=1), n, out=mean, where=n > 0)
-    squares = np.where(kept, (values - mean[:, None]) ** 2, 0.0).sum(axis=1)
+    np.divide(values.sum(axis=1, dtype=np.float64, where=kept), n, out=mean, where=n > 0)
+    away = distances_from(values, mean)
+    away[~kept] = 0
+    squares = np.einsum("ij,ij->i", away, away, dtype=np.float64)
     variance = np.full(len(n), np.nan)
     np.divide(squares, n - 1, out=variance, where=n >= _MIN_PIXELS)
     error = np.full(len(n), np.nan)
     np.sqrt(np.divide(variance, n, out=error, where=n > 0), out=error)
     line, outliers = _line_through(mean, variance, n, axis, unit)
     return ChargeProfile(axis, unit, mean, error, n, line, outliers)
+
+
+def _lines_with_gaps(
+    image: ArrayLike, axis: str, mask: ArrayLike | None, name: str
+) -> NDArray[Any]:
+    """Rows or columns, one after another in memory, with NaN for what is not there."""
+    values, there = lines_there(image, axis, mask, name)
+    lines = np.array(values, order="C")
+    if not there.all():
+        lines[~there] = np.nan
+    return lines
 
 
 def _line_through(
@@ -234,9 +252,8 @@ def fit_column_transient(
     """
     from scipy.optimize import minimize_scalar
 
-    columns = lines_of(image, "column", mask, "fit_column_transient")
-    columns = np.where(np.isfinite(columns), columns, np.nan)
-    n = np.isfinite(columns).sum(axis=1)
+    columns = _lines_with_gaps(image, "column", mask, "fit_column_transient")
+    n = np.count_nonzero(~np.isnan(columns), axis=1)
     medians, sigmas = medians_and_sigmas(columns)
     name, units = "column transient", {"amplitude": unit, "length": "column", "baseline": unit}
     n_pixels = int(n.sum())
@@ -370,9 +387,7 @@ def measure_halo(
     ConfigError
         The image is not two-dimensional, or a parameter is impossible.
     """
-    from scipy.ndimage import distance_transform_edt
-
-    values = lines_of(image, "row", mask, "measure_halo")
+    values, there = lines_there(image, "row", mask, "measure_halo")
     if not (0 < hit < threshold and 1 <= max_radius < math.inf and n_rings >= 5):
         raise _core.ConfigError(
             "measure_halo: needs 0 < hit < threshold, max_radius of at least 1 and n_rings of at "
@@ -380,17 +395,17 @@ def measure_halo(
         )
     name = "halo"
     units = {"amplitude": "1/pixel", "length": "pixel", "background": "1/pixel", "radius": "pixel"}
-    bright = values >= threshold  # NaN is not
+    bright = there & (values >= threshold)
     if not np.any(bright):
         return failed(name, units, f"no pixel of at least {threshold:g} electrons")
-    distance = distance_transform_edt(~bright)
-    near = np.isfinite(values) & ~bright & (distance <= max_radius)
     # Distances are roots of whole numbers: the sum over the pixels of a ring is one over these.
-    squares = np.rint(distance[near] ** 2).astype(np.int64)
+    all_squares = _core.squared_distances(bright, math.ceil(min(max_radius, sum(bright.shape))))
+    near = there & ~bright & (all_squares <= max_radius**2)
+    squares = all_squares[near]
     counts = np.bincount(squares)
-    there = np.flatnonzero(counts)
-    r, n_at = np.sqrt(there), counts[there].astype(np.float64)
-    hits_at = np.bincount(squares[values[near] >= hit], minlength=len(counts))[there]
+    distinct = np.flatnonzero(counts)
+    r, n_at = np.sqrt(distinct), counts[distinct].astype(np.float64)
+    hits_at = np.bincount(squares[values[near] >= hit], minlength=len(counts))[distinct]
     edges = np.linspace(0.0, max_radius, n_rings + 1)
     ring = np.clip(np.searchsorted(edges, r, "left") - 1, 0, n_rings - 1)
 
@@ -398,7 +413,8 @@ def measure_halo(
         return np.bincount(ring, at_distances, n_rings).astype(np.float64)
 
     data = Histogram(edges, in_rings(hits_at.astype(np.float64)), "pixel")
-    n, hits = in_rings(n_at), data.counts
+    n_in_rings = in_rings(n_at)
+    n, hits = n_in_rings, data.counts
     n_pixels = int(n.sum())
     filled = n > 0
     if np.count_nonzero(filled) < 5 or hits.sum() < _MIN_HITS:
@@ -409,24 +425,46 @@ def measure_halo(
         return failed(name, units, reason, n=n_pixels)
     n, hits, x = n[filled], hits[filled], in_rings(n_at * r)[filled] / n[filled]
     far = slice(-max(1, n_rings // 4), None)
-    ground = max(hits[far].sum(), 1.0) / n[far].sum()
-    excess = max(hits[0] / n[0] - ground, 1 / n[0])
 
     def model(amplitude: float, length: float, background: float) -> Floats:
         return in_rings(n_at * (background + amplitude * np.exp(-r / length)))
 
-    starts = [
-        {"amplitude": excess * math.exp(x[0] / length), "length": length, "background": ground}
-        for length in max_radius * np.array([0.03, 0.1, 0.3])
-    ]
+    def cost(*of: float) -> float:
+        return likelihood_ratio(data.counts, model(*of))
+
+    def gradient(amplitude: float, length: float, background: float) -> list[float]:
+        at_radii = n_at * np.exp(-r / length)
+        shape = in_rings(at_radii)
+        by_length = amplitude / length**2 * in_rings(at_radii * r)
+        expected = amplitude * shape + background * n_in_rings
+        above = np.zeros(n_rings)
+        np.divide(data.counts, expected, out=above, where=expected > 0)
+        weight = np.where(expected > 0, 2 * (1 - above), 0.0)
+        return [float(weight @ by) for by in (shape, by_length, n_in_rings)]
+
+    flat = likelihood_ratio(hits, n * (hits.sum() / n.sum()))
+    # For a length it is a fit of two heights; the best of many is where the fit of all begins.
+    lengths = np.geomspace(0.2, 10 * max_radius, 60)
+    shapes = np.stack([in_rings(n_at * np.exp(-r / length))[filled] for length in lengths])
+    amplitudes, backgrounds = _heights_of(shapes, n, hits)
+    tried = [(flat, 0.0, max_radius, float(hits.sum() / n.sum()))]
+    for amplitude, length, background, shape in zip(
+        amplitudes.tolist(), lengths.tolist(), backgrounds.tolist(), shapes, strict=True
+    ):
+        chi2 = likelihood_ratio(hits, amplitude * shape + background * n)
+        tried.append((chi2, amplitude, length, background))
+    chi2, *best = min(tried)
     limits = {"length": (0.2, 10 * max_radius), "background": (0.0, None)}
-    found = fit_histogram(data.counts, model, starts, limits)
+    found: tuple[Any, float] | str = f"no halo stands out: it makes chi2 less by {flat - chi2:.1f}"
+    if flat - chi2 > _CHI2_OF_4_SIGMA - 1:  # more is between those that were tried
+        start = dict(zip(("amplitude", "length", "background"), best, strict=True))
+        found = minimise(cost, [start], limits, gradient=gradient)
     reason = found if isinstance(found, str) else ""
     if not isinstance(found, str):
         minuit, chi2 = found
         amplitude, length, background = map(float, minuit.values)
         error = dict(zip(minuit.parameters, map(float, minuit.errors), strict=True))
-        gain = likelihood_ratio(hits, n * (hits.sum() / n.sum())) - chi2
+        gain = flat - chi2
         if amplitude <= 0 or gain < _CHI2_OF_4_SIGMA:
             reason = f"no halo stands out: it makes chi2 less by {gain:.1f}"
     if reason:
@@ -459,3 +497,29 @@ def measure_halo(
         ),
         notes=("the halo reaches beyond max_radius",) if radius > max_radius else (),
     )  # fmt: skip
+
+
+def _heights_of(shapes: Floats, flat: Floats, counts: Floats) -> tuple[Floats, Floats]:
+    """Of each shape and a flat one, both above 0, that together make up Poisson counts.
+
+    By Newton's steps, each of which leaves at least a tenth of a height.
+    """
+    size = np.maximum(shapes.sum(axis=1), 1e-300)  # which may be next to nothing
+    shapes = shapes / size[:, None]
+    of_shape = np.full(len(shapes), counts.sum() / 2)
+    of_flat = np.full(len(shapes), counts.sum() / 2 / flat.sum())
+    for _ in range(30):
+        expected = of_shape[:, None] * shapes + of_flat[:, None] * flat
+        ratio = counts / expected
+        weight, left = ratio / expected, ratio - 1
+        a, b, c = ((weight * x).sum(axis=1) for x in (shapes**2, shapes * flat, flat**2))
+        u, v = (left * shapes).sum(axis=1), (left * flat).sum(axis=1)
+        determinant = a * c - b * b
+        is_known = determinant > 1e-12 * a * c  # or the shapes are one
+        inverse = np.divide(1.0, determinant, out=np.zeros_like(a), where=is_known)
+        by_shape, by_flat = inverse * (c * u - b * v), inverse * (a * v - b * u)
+        fall = np.maximum(-by_shape / of_shape, -by_flat / of_flat)
+        part = 0.9 / np.maximum(fall, 0.9)
+        of_shape += part * by_shape
+        of_flat += part * by_flat
+    return of_shape / size, of_flat

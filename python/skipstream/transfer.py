@@ -5,10 +5,19 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .fitting import FitResult, Series, failed, goodness, linear_fit, lines_of, median_and_sigma
+from .fitting import (
+    FitResult,
+    Floats,
+    Series,
+    failed,
+    goodness,
+    linear_fit,
+    lines_there,
+    median_and_sigma,
+)
 
 __all__ = ["measure_cti"]
 
@@ -53,23 +62,30 @@ def measure_cti(
     ConfigError
         The image is not two-dimensional, or a parameter is impossible.
     """
-    charge = lines_of(image, axis, mask, "measure_cti")
+    charge, there = lines_there(image, axis, mask, "measure_cti")
     if not 0 < low < high or n_groups < 2:
         raise _core.ConfigError(
             f"measure_cti: needs 0 < low < high and n_groups of at least 2; got {low}, {high}, "
             f"{n_groups}"
         )
     name, units = "charge transfer", {"cti": "1/transfer", "offset": ""}
-    middle = charge[:, 1:-1]
-    bright = (middle >= low) & (middle <= high)
-    before, after = charge[:, :-2], charge[:, 2:]
-    bright &= (before < low) & (after < low)  # NaN is neither
-    _, columns = np.nonzero(bright)
-    ratios = (after[bright] - before[bright]) / middle[bright]
+    bright = there & (charge >= low)
+    rows, columns = np.nonzero(bright[:, 1:-1])
+    columns += 1
+
+    def at(step: int) -> tuple[Floats, NDArray[np.bool_]]:
+        values = charge[rows, columns + step].astype(np.float64)
+        return values, there[rows, columns + step] & (values < low)
+
+    (before, is_free), (after, is_free_too) = at(-1), at(1)
+    middle = charge[rows, columns].astype(np.float64)
+    counts = (middle <= high) & is_free & is_free_too
+    columns = columns[counts]
+    ratios = (after[counts] - before[counts]) / middle[counts]
     if len(ratios) < 5 * n_groups:
         reason = f"needs at least {5 * n_groups} bright pixels; got {len(ratios)}"
         return failed(name, units, reason, n=len(ratios))
-    n_transfers = columns.astype(np.float64) + 2
+    n_transfers = columns.astype(np.float64) + 1
     groups = np.array_split(np.argsort(n_transfers, kind="stable"), n_groups)
     x = np.array([n_transfers[g].mean() for g in groups])
     y, widths = np.array([median_and_sigma(ratios[g]) for g in groups]).T

@@ -23,6 +23,7 @@
 #include "skipstream/kernels/charge.hpp"
 #include "skipstream/kernels/decode.hpp"
 #include "skipstream/kernels/dispatch.hpp"
+#include "skipstream/kernels/distance.hpp"
 #include "skipstream/kernels/encode.hpp"
 #include "skipstream/kernels/exact.hpp"
 #include "skipstream/kernels/groups.hpp"
@@ -1218,6 +1219,33 @@ void an_entropy_is_its_definition() {
   check::that(is_near(entropy_of(std::vector<std::int64_t>{5, 0, 5, 5, 5}), std::log(4.0), 1e-15));
 }
 
+void distances_are_those_from_the_nearest() {
+  std::mt19937_64 random(5);
+  for (int n_tries = 0; n_tries < 400; ++n_tries) {
+    const auto n_rows = static_cast<std::int64_t>(random() % 12);
+    const auto n_cols = static_cast<std::int64_t>(random() % 12);
+    const auto most = static_cast<std::int64_t>(random() % 15);
+    std::vector<std::uint8_t> pixels(static_cast<std::size_t>(n_rows * n_cols));
+    for (auto& pixel : pixels) pixel = random() % static_cast<unsigned>(n_tries % 9 + 2) == 0;
+    std::vector<std::int64_t> squares(pixels.size());
+    std::vector<double> work(static_cast<std::size_t>(3 * n_cols + 1));
+    squared_distances(pixels, n_rows, n_cols, most, squares, work);
+    for (std::size_t i = 0; i < pixels.size(); ++i) {
+      std::int64_t expected = (most + 1) * (most + 1);
+      for (std::size_t k = 0; k < pixels.size(); ++k) {
+        const auto place = [&](std::size_t at) {
+          return std::lldiv(static_cast<std::int64_t>(at), n_cols);
+        };
+        const std::int64_t down = place(i).quot - place(k).quot;
+        const std::int64_t right = place(i).rem - place(k).rem;
+        const std::int64_t square = down * down + right * right;
+        if (pixels[k] != 0 && square <= most * most) expected = std::min(expected, square);
+      }
+      check::equal(squares[i], expected);
+    }
+  }
+}
+
 void a_mixture_is_at_the_most_likely() {
   // Three Gaussians, of which the last one is seen up to its middle, where it is known to be.
   const std::vector<double> places{0.1, 10.3, 20.0};
@@ -1628,6 +1656,7 @@ int main(int argc, char** argv) {
   the_lowest_peak_is_its_definition();
   a_width_of_counts_is_that_of_their_gaussian();
   an_entropy_is_its_definition();
+  distances_are_those_from_the_nearest();
   a_mixture_is_at_the_most_likely();
   a_spline_is_smooth_and_goes_through_its_points();
   expected_counts_are_those_of_all_peaks();

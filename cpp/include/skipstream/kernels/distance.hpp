@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace skipstream::kernels {
+
+/// Squares of the distances of all pixels, `(n_rows, n_cols)`, from the nearest one that is not 0;
+/// `(most + 1)^2` where none is within `most`, which is at least 0.
+///
+/// Exact: first along columns, then for each row the lower envelope of the parabolas of its columns
+/// (P. Felzenszwalb and D. Huttenlocher, Theory of Computing 8 (2012) 415). `work` has room for
+/// 3 n_cols + 1 numbers.
+void squared_distances(std::span<const std::uint8_t> pixels, std::int64_t n_rows,
+                       std::int64_t n_cols, std::int64_t most, std::span<std::int64_t> squares,
+                       std::span<double> work) noexcept;
+
+}  // namespace skipstream::kernels
