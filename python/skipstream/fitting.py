@@ -22,7 +22,7 @@ __all__ = [
     "Histogram",
     "Series",
     "check_mask",
-    "distances_from",
+    "differences_from",
     "edges_of",
     "failed",
     "fit_histogram",
@@ -77,14 +77,15 @@ def median_and_sigma(values: Floats) -> tuple[float, float]:
 def medians_and_sigmas(lines: NDArray[Any]) -> tuple[Floats, Floats]:
     """`median_and_sigma` of every line of ``(n_lines, n)``, without NaN: ``(n_lines,)`` each."""
     centres = medians_of(lines)
-    return centres, SIGMA_OF_MAD * medians_of(distances_from(lines, centres))
+    away = differences_from(lines, centres)
+    return centres, SIGMA_OF_MAD * medians_of(np.abs(away, out=away))
 
 
-def distances_from(lines: NDArray[Any], centres: Floats) -> NDArray[Any]:
-    """Distances of values from the centre of their line, of the type of the values."""
+def differences_from(lines: NDArray[Any], centres: Floats) -> NDArray[Any]:
+    """Values less the centre of their line, of the type of the values."""
     away = np.empty(lines.shape, lines.dtype)  # differences are small: float32 holds them
     np.subtract(lines, centres[:, None], out=away, casting="same_kind")
-    return np.abs(away, out=away)
+    return away
 
 
 def medians_of(lines: NDArray[Any], *, is_sorted: bool = False) -> Floats:

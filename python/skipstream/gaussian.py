@@ -13,10 +13,10 @@ from .fitting import (
     Floats,
     Histogram,
     failed,
-    fit_histogram,
     goodness,
     histogram_of,
     is_no_gaussian,
+    minimise,
     of_no_gaussian,
 )
 
@@ -41,8 +41,13 @@ def _fit_window(data: Histogram, mean: float, sigma: float) -> FitResult:
     if np.count_nonzero(data.counts) < 4:
         return failed("gaussian", units, "the values have no width", data, n)
 
-    def model(n: float, mean: float, sigma: float) -> Floats:
-        return _core.expected_counts(data.edges, n, mean, sigma, 0.0, 1.0, 1)
+    # A charge of no electron, whatever the gain.
+    def cost(n: float, mean: float, sigma: float) -> float:
+        return _core.charge_cost(data.edges, data.counts, n, mean, sigma, 0.0, 1.0, 1)
+
+    def gradient(n: float, mean: float, sigma: float) -> list[float]:
+        by_all = _core.charge_gradient(data.edges, data.counts, n, mean, sigma, 0.0, 1.0, 1)
+        return list(by_all[:3])
 
     start = {"n": float(n), "mean": mean, "sigma": sigma}
     limits = {
@@ -50,7 +55,7 @@ def _fit_window(data: Histogram, mean: float, sigma: float) -> FitResult:
         "mean": (float(data.edges[0]), float(data.edges[-1])),
         "sigma": (sigma / 5, sigma * 5),
     }
-    fitted = fit_histogram(data.counts, model, [start], limits)
+    fitted = minimise(cost, [start], limits, gradient=gradient)
     if isinstance(fitted, str):
         return failed("gaussian", units, fitted, data, n)
     minuit, chi2 = fitted
@@ -69,7 +74,9 @@ def _fit_window(data: Histogram, mean: float, sigma: float) -> FitResult:
         p_value=p_value,
         n_values=n,
         data=data,
-        model=model(*values),
+        model=_core.expected_counts(
+            data.edges, values["n"], values["mean"], values["sigma"], 0.0, 1.0, 1
+        ),
         notes=of_no_gaussian(p_value),
     )
 

@@ -16,7 +16,7 @@ from .fitting import (
     Floats,
     Histogram,
     Series,
-    distances_from,
+    differences_from,
     failed,
     goodness,
     likelihood_ratio,
@@ -135,21 +135,24 @@ def charge_per_axis(
         The image is not two-dimensional, or a parameter is impossible.
     """
     values = _lines_with_gaps(image, axis, mask, "charge_per_axis")
+    # Differences from the medians are small: in float32 they keep their digits.
+    centre = medians_of(values)
+    away = differences_from(values, centre)
     if max_charge is None:
-        centre = medians_of(values)
-        away = distances_from(values, centre)
-        sigma = SIGMA_OF_MAD * medians_of(away)
+        distance = np.abs(away)
+        sigma = SIGMA_OF_MAD * medians_of(distance)
         # Where more than half of the pixels are the same, there is no width to clip by.
         reach = np.where(sigma > 0, _N_SIGMA * sigma, np.inf)
-        kept = away <= reach[:, None]
+        kept = distance <= reach[:, None]
     else:
         kept = values <= max_charge
     n = np.count_nonzero(kept, axis=1).astype(np.float64)
-    mean = np.full(len(n), np.nan)
-    np.divide(values.sum(axis=1, dtype=np.float64, where=kept), n, out=mean, where=n > 0)
-    away = distances_from(values, mean)
     away[~kept] = 0
-    squares = np.einsum("ij,ij->i", away, away, dtype=np.float64)
+    shift = np.full(len(n), np.nan)
+    np.divide(away.sum(axis=1), n, out=shift, where=n > 0)
+    mean = centre + shift
+    squares = np.einsum("ij,ij->i", away, away, dtype=np.float64) - n * shift**2
+    squares = np.maximum(squares, 0.0)
     variance = np.full(len(n), np.nan)
     np.divide(squares, n - 1, out=variance, where=n >= _MIN_PIXELS)
     error = np.full(len(n), np.nan)
@@ -270,8 +273,7 @@ def fit_column_transient(
     good = np.ones(len(x), bool)
     for _ in range(5):
         part = x[good], y[good], errors[good]
-        costs = [_settling(length, *part)[2] for length in lengths]
-        best = int(np.argmin(costs))
+        best = int(np.argmin(_settling_costs(lengths, *part)))
         if best in (0, len(lengths) - 1):
             reason = (
                 f"no transient stands out: no length from {lengths[0]:.3g} to {lengths[-1]:.3g} "
@@ -319,6 +321,18 @@ def fit_column_transient(
 def _settling(length: float, x: Floats, y: Floats, errors: Floats) -> tuple[Floats, Floats, float]:
     """Baseline and amplitude for a length, their covariance, and chi-square."""
     return linear_fit(np.stack([np.ones_like(x), np.exp(-x / length)], axis=1), y, errors**2)
+
+
+def _settling_costs(lengths: Floats, x: Floats, y: Floats, errors: Floats) -> Floats:
+    """Chi-square of `_settling` for each of several lengths."""
+    weight = 1 / errors**2
+    weight /= weight.sum()
+    left = (y - weight @ y) / errors
+    falls = np.exp(-x / lengths[:, None])
+    falls = (falls - (falls * weight).sum(axis=1, keepdims=True)) / errors
+    # What is around both means has a height as its one parameter.
+    size = np.maximum((falls**2).sum(axis=1), 1e-300)
+    return np.asarray((left**2).sum() - (falls * left).sum(axis=1) ** 2 / size)
 
 
 def correct_column_transient(image: ArrayLike, result: FitResult) -> Floats:
