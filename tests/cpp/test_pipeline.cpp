@@ -325,11 +325,12 @@ std::int64_t through_two_spools(std::int64_t width, std::size_t n_planes, std::i
   std::vector<double> late;
   std::vector<std::uint32_t> late_mask;
   const auto send_late = [&](std::int64_t row) {
+    if (late.empty()) return;
     std::vector<double*> rows;
     for (std::size_t p = 0; p < n_planes_after; ++p) {
       rows.push_back(late.data() + p * static_cast<std::size_t>(width));
     }
-    if (!late.empty()) second.append({rows, late_mask.data(), row, 1, width});
+    second.append({rows, late_mask.data(), row, 1, width});
   };
   first.replay([&](PixelChunk& chunk) {
     check::equal(chunk.first_row, n_given);
