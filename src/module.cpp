@@ -139,7 +139,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("nearest_name", &nearest_name, py::arg("word"), py::arg("candidates"));
   m.def("simd_level", &kernels::simd_level);
 
-  register_charge(m);
+  register_fits(m);
   register_files(m);
   register_pipeline(m);
   register_packets(m);

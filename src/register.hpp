@@ -16,7 +16,7 @@
 
 namespace skipstream::python {
 
-void register_charge(pybind11::module_& m);
+void register_fits(pybind11::module_& m);
 void register_files(pybind11::module_& m);
 void register_pipeline(pybind11::module_& m);
 void register_packets(pybind11::module_& m);

@@ -43,8 +43,8 @@ def entropy(counts: NDArray[np.int64]) -> float:
 def entropy_of_wholes(values: NDArray[np.float32] | NDArray[np.float64]) -> float:
     """`entropy` of the finite values in bins of 1."""
 
-def squared_distances(pixels: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
-    """Squares of the distances from the nearest pixel that is set; more than ``most**2``: none."""
+def squared_distances(pixels: NDArray[np.bool_], radius: float) -> NDArray[np.int64]:
+    """Squares of the distances from the nearest pixel that is set; none within: above radius^2."""
 
 def fit_mixture(
     centres: NDArray[np.float64],

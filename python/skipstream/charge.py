@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from . import _core
 from .fitting import (
@@ -16,12 +16,12 @@ from .fitting import (
     Floats,
     Histogram,
     Series,
-    check_mask,
     failed,
     goodness,
     histogram_of,
     linear_fit,
     minimise,
+    sorted_usable,
 )
 
 __all__ = [
@@ -31,8 +31,6 @@ __all__ = [
     "fit_dark_current",
     "fit_dark_current_slices",
     "fit_gain",
-    "sorted_usable",
-    "usable_of",
 ]
 
 _SECONDS_PER_DAY = 86_400.0
@@ -50,28 +48,6 @@ _FEW_ELECTRONS = tuple(map(float, np.geomspace(1e-4, 3, 6)))
 # chance is noted where it is above 10 %, and no fit where it is above 22 %. A real image with its
 # tracks has 18 %.
 _NOTED_MISFIT, _WORST_MISFIT = 0.01, 0.05
-
-
-def sorted_usable(pixels: ArrayLike, mask: ArrayLike | None, name: str) -> Floats:
-    """Pixels that take part, sorted: what is sought in them is then found without a pass."""
-    values = np.asarray(pixels)
-    if values.dtype not in (np.float32, np.float64):
-        values = values.astype(np.float64)
-    if mask is None:
-        return usable_of(np.sort(values, axis=None))
-    bits = np.asarray(mask)
-    check_mask(bits, values.shape, name)
-    chosen = values[bits == 0]
-    chosen.sort()
-    return usable_of(chosen)
-
-
-def usable_of(ordered: NDArray[Any]) -> Floats:
-    """Finite ones of sorted pixels; NaN is last."""
-    # Of the same type: for another one all pixels would be converted.
-    low, high = ordered.dtype.type(-np.inf), ordered.dtype.type(np.inf)
-    begin, end = np.searchsorted(ordered, low, "right"), np.searchsorted(ordered, high)
-    return ordered[begin:end].astype(np.float64, copy=False)
 
 
 def _between(values: Floats, low: float, high: float) -> Floats:

@@ -39,6 +39,8 @@ __all__ = [
     "medians_and_sigmas",
     "medians_of",
     "minimise",
+    "sorted_usable",
+    "usable_of",
     "of_no_gaussian",
     "without_masked",
 ]
@@ -141,11 +143,35 @@ def check_mask(bits: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
         )
 
 
-def lines_of(image: ArrayLike, axis: str, mask: ArrayLike | None, name: str) -> Floats:
-    """Pixels without masked ones, ``(n_lines, n)``: rows for axis ``"row"``, else columns."""
-    values = without_masked(image, mask, name)
-    check_lines(values, axis, name)
-    return values if axis == "row" else values.T
+def sorted_usable(pixels: ArrayLike, mask: ArrayLike | None, name: str) -> Floats:
+    """Pixels that take part, sorted: what is sought in them is then found without a pass."""
+    values = np.asarray(pixels)
+    if values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float64)
+    if mask is None:
+        return usable_of(np.sort(values, axis=None))
+    bits = np.asarray(mask)
+    check_mask(bits, values.shape, name)
+    chosen = values[bits == 0]
+    chosen.sort()
+    return usable_of(chosen)
+
+
+def usable_of(ordered: NDArray[Any]) -> Floats:
+    """Finite ones of sorted pixels; NaN is last."""
+    # Of the same type: for another one all pixels would be converted.
+    low, high = ordered.dtype.type(-np.inf), ordered.dtype.type(np.inf)
+    begin, end = np.searchsorted(ordered, low, "right"), np.searchsorted(ordered, high)
+    return ordered[begin:end].astype(np.float64, copy=False)
+
+
+def lines_of(image: ArrayLike, axis: str, mask: ArrayLike | None, name: str) -> NDArray[Any]:
+    """Rows for axis ``"row"``, else columns: one after another, NaN for what is not there."""
+    values, there = lines_there(image, axis, mask, name)
+    lines = np.array(values, order="C")
+    if not there.all():
+        lines[~there] = np.nan
+    return lines
 
 
 def check_lines(values: NDArray[Any], axis: str, name: str) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _core
-from .charge import sorted_usable
 from .fitting import (
     NO_GAUSSIAN,
     FitResult,
@@ -18,6 +17,7 @@ from .fitting import (
     is_no_gaussian,
     minimise,
     of_no_gaussian,
+    sorted_usable,
 )
 
 __all__ = ["fit_gaussian"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .charge import dark_current_of, usable_of
+from .charge import dark_current_of
 from .fitting import (
     SIGMA_OF_MAD,
     Floats,
@@ -20,6 +20,7 @@ from .fitting import (
     median_and_sigma,
     median_of,
     medians_of,
+    usable_of,
 )
 from .pipeline import compress_skips
 

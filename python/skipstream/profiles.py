@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from . import _core
 from .fitting import (
@@ -134,7 +134,7 @@ def charge_per_axis(
     ConfigError
         The image is not two-dimensional, or a parameter is impossible.
     """
-    values = _lines_with_gaps(image, axis, mask, "charge_per_axis")
+    values = lines_of(image, axis, mask, "charge_per_axis")
     # Differences from the medians are small: in float32 they keep their digits.
     centre = medians_of(values)
     away = differences_from(values, centre)
@@ -159,17 +159,6 @@ def charge_per_axis(
     np.sqrt(np.divide(variance, n, out=error, where=n > 0), out=error)
     line, outliers = _line_through(mean, variance, n, axis, unit)
     return ChargeProfile(axis, unit, mean, error, n, line, outliers)
-
-
-def _lines_with_gaps(
-    image: ArrayLike, axis: str, mask: ArrayLike | None, name: str
-) -> NDArray[Any]:
-    """Rows or columns, one after another in memory, with NaN for what is not there."""
-    values, there = lines_there(image, axis, mask, name)
-    lines = np.array(values, order="C")
-    if not there.all():
-        lines[~there] = np.nan
-    return lines
 
 
 def _line_through(
@@ -255,7 +244,7 @@ def fit_column_transient(
     """
     from scipy.optimize import minimize_scalar
 
-    columns = _lines_with_gaps(image, "column", mask, "fit_column_transient")
+    columns = lines_of(image, "column", mask, "fit_column_transient")
     n = np.count_nonzero(~np.isnan(columns), axis=1)
     medians, sigmas = medians_and_sigmas(columns)
     name, units = "column transient", {"amplitude": unit, "length": "column", "baseline": unit}
@@ -413,7 +402,7 @@ def measure_halo(
     if not np.any(bright):
         return failed(name, units, f"no pixel of at least {threshold:g} electrons")
     # Distances are roots of whole numbers: the sum over the pixels of a ring is one over these.
-    all_squares = _core.squared_distances(bright, math.ceil(min(max_radius, sum(bright.shape))))
+    all_squares = _core.squared_distances(bright, max_radius)
     near = there & ~bright & (all_squares <= max_radius**2)
     squares = all_squares[near]
     counts = np.bincount(squares)

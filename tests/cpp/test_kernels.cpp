@@ -25,6 +25,7 @@
 #include "skipstream/kernels/dispatch.hpp"
 #include "skipstream/kernels/distance.hpp"
 #include "skipstream/kernels/encode.hpp"
+#include "skipstream/kernels/entropy.hpp"
 #include "skipstream/kernels/exact.hpp"
 #include "skipstream/kernels/groups.hpp"
 #include "skipstream/kernels/location.hpp"
@@ -1217,6 +1218,12 @@ void an_entropy_is_its_definition() {
   check::that(std::isnan(entropy_of(std::vector<std::int64_t>{0, 0})));
   check::equal(entropy_of(std::vector<std::int64_t>{0, 7}), 0.0);
   check::that(is_near(entropy_of(std::vector<std::int64_t>{5, 0, 5, 5, 5}), std::log(4.0), 1e-15));
+  for (const double far : {7.5, 1e12}) {  // counted one by one, or in a tree
+    const std::vector<double> values{-0.5, -1, nan, 3.9, 3, inf, far, far, -inf};
+    check::that(is_near(entropy_of_wholes(values), std::log(3.0), 1e-15));
+  }
+  check::equal(entropy_of_wholes(std::vector<float>{2.25F, 2.75F}), 0.0);
+  check::that(std::isnan(entropy_of_wholes(std::vector<float>{})));
 }
 
 void distances_are_those_from_the_nearest() {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 namespace skipstream::kernels {
 
@@ -209,18 +208,6 @@ std::optional<double> width_of_counts(double first, std::span<const std::int64_t
   }
   if (!(p[2] < 0)) return std::nullopt;
   return sigma / std::sqrt(-2 * p[2]);
-}
-
-double entropy_of(std::span<const std::int64_t> counts) noexcept {
-  double total = 0;
-  for (const std::int64_t count : counts) total += static_cast<double>(count);
-  if (!(total > 0)) return std::numeric_limits<double>::quiet_NaN();
-  double sum = 0;
-  for (const std::int64_t count : counts) {
-    const double part = static_cast<double>(count) / total;
-    if (count > 0) sum -= part * std::log(part);
-  }
-  return sum;
 }
 
 namespace {

@@ -42,9 +42,6 @@ std::optional<Location> fit_gaussian(std::span<double> values, std::span<double>
 /// numbers were seen, or there is no summit.
 std::optional<double> width_of_counts(double first, std::span<const std::int64_t> counts) noexcept;
 
-/// `-sum p ln p` of counts, p their parts of all; NaN where there are none.
-double entropy_of(std::span<const std::int64_t> counts) noexcept;
-
 /// Place and width of the lowest peak of the values: that of empty pixels among single electrons.
 ///
 /// Peaks are sought in a smooth density (`bins` and `smooth` of one size), whose bandwidth is the

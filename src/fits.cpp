@@ -1,5 +1,3 @@
-#include "skipstream/kernels/charge.hpp"
-
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -9,7 +7,6 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <map>
 #include <span>
 #include <string>
 #include <utility>
@@ -17,7 +14,9 @@
 
 #include "register.hpp"
 #include "skipstream/base/error.hpp"
+#include "skipstream/kernels/charge.hpp"
 #include "skipstream/kernels/distance.hpp"
+#include "skipstream/kernels/entropy.hpp"
 #include "skipstream/kernels/location.hpp"
 
 namespace py = pybind11;
@@ -80,39 +79,9 @@ py::array_t<double> lowest_peaks(const Array<float>& rows) {
   return peaks;
 }
 
-/// Entropy of the finite values in bins of 1; NaN without any.
-template <class T>
-double entropy_of_wholes(const Array<T>& values) {
-  const py::gil_scoped_release release;
-  constexpr double most_bins = 1 << 20;
-  double low = std::numeric_limits<double>::infinity();
-  double high = -low;
-  for (const T value : span_of(values)) {
-    if (!std::isfinite(value)) continue;
-    low = std::min(low, static_cast<double>(value));
-    high = std::max(high, static_cast<double>(value));
-  }
-  low = std::floor(low);
-  std::vector<std::int64_t> counts;
-  if (high - low < most_bins) {
-    counts.resize(static_cast<std::size_t>(high - low) + 1);
-    for (const T value : span_of(values)) {
-      if (!std::isfinite(value)) continue;
-      ++counts[static_cast<std::size_t>(static_cast<double>(value) - low)];
-    }
-  } else {
-    std::map<double, std::int64_t> all;
-    for (const T value : span_of(values)) {
-      if (std::isfinite(value)) ++all[std::floor(static_cast<double>(value))];
-    }
-    for (const auto& [number, count] : all) counts.push_back(count);
-  }
-  return kernels::entropy_of(counts);
-}
-
 }  // namespace
 
-void register_charge(py::module_& m) {
+void register_fits(py::module_& m) {
   using namespace py::literals;
   m.def(
       "lowest_peak",
@@ -233,8 +202,20 @@ void register_charge(py::module_& m) {
       },
       "first"_a, "counts"_a);
   // Of the type that it has, without a copy.
-  m.def("entropy_of_wholes", &entropy_of_wholes<float>, py::arg("values").noconvert());
-  m.def("entropy_of_wholes", &entropy_of_wholes<double>, "values"_a);
+  m.def(
+      "entropy_of_wholes",
+      [](const Array<float>& values) {
+        const py::gil_scoped_release release;
+        return kernels::entropy_of_wholes(span_of(values));
+      },
+      py::arg("values").noconvert());
+  m.def(
+      "entropy_of_wholes",
+      [](const Array<double>& values) {
+        const py::gil_scoped_release release;
+        return kernels::entropy_of_wholes(span_of(values));
+      },
+      "values"_a);
   m.def(
       "entropy",
       [](const Array<std::int64_t>& counts) {
@@ -244,13 +225,15 @@ void register_charge(py::module_& m) {
       "counts"_a);
   m.def(
       "squared_distances",
-      [](const Array<bool>& pixels, std::int64_t most) {
-        if (pixels.ndim() != 2 || most < 0) {
-          throw ConfigError("squared_distances: needs pixels (n_rows, n_cols), and most from 0 on");
+      [](const Array<bool>& pixels, double radius) {
+        if (pixels.ndim() != 2 || !(radius >= 0)) {
+          throw ConfigError("squared_distances: needs pixels (n_rows, n_cols), and a radius");
         }
         const std::int64_t n_rows = pixels.shape(0);
         const std::int64_t n_cols = pixels.shape(1);
-        most = std::min(most, n_rows + n_cols);  // farther away there is nothing
+        // Farther away there is nothing.
+        const auto most = static_cast<std::int64_t>(
+            std::min(std::ceil(radius), static_cast<double>(n_rows + n_cols)));
         py::array_t<std::int64_t> squares({n_rows, n_cols});
         const std::span<std::int64_t> out(squares.mutable_data(),
                                           static_cast<std::size_t>(squares.size()));
@@ -260,7 +243,7 @@ void register_charge(py::module_& m) {
         kernels::squared_distances({in, out.size()}, n_rows, n_cols, most, out, work);
         return squares;
       },
-      "pixels"_a, "most"_a);
+      "pixels"_a, "radius"_a);
 }
 
 }  // namespace skipstream::python
