@@ -32,6 +32,7 @@ double entropy_of_floors(std::span<const T> values) {
     low = std::min(low, static_cast<double>(value));
     high = std::max(high, static_cast<double>(value));
   }
+  if (!(low <= high)) return entropy_of({});  // none is finite
   low = std::floor(low);
   std::vector<std::int64_t> counts;
   constexpr double most_bins = 1 << 20;
