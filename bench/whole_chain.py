@@ -121,6 +121,20 @@ def theirs(path: str, folder: str) -> dict[str, float]:
             "n_clusters": len(kept)}  # fmt: skip
 
 
+def with_measures() -> dict[str, tuple[list[Any], list[Any]]]:
+    """Stages and measures: a reduction alone, with some, with all of one amplifier."""
+    three = ["mean", "median", "std"]
+    compress = {"kind": "compress_skips", "statistics": three}
+    with_one = {**compress, "statistics": [*three, "sample(0)"]}
+    stages = [with_one, *CONFIG["stage"][1:]]
+    measures = [*CONFIG["measure"], *MORE_MEASURES]
+    return {
+        "alone": ([compress], []),
+        "some": (stages, measures),
+        "all": (stages, [*measures, *OTHER_MEASURES]),
+    }
+
+
 def measures_over_reduction(path: str) -> tuple[float, float]:
     """Seconds of runs with measures over those of a reduction alone, without outputs.
 
@@ -131,28 +145,64 @@ def measures_over_reduction(path: str) -> tuple[float, float]:
 
     import skipstream as sk
 
-    three = ["mean", "median", "std"]
-    compress = {"kind": "compress_skips", "statistics": three}
-    with_one = {**compress, "statistics": [*three, "sample(0)"]}
-    stages = [with_one, *CONFIG["stage"][1:]]
-    measures = [*CONFIG["measure"], *MORE_MEASURES]
-    configs = [
-        sk.load_config({**CONFIG, "stage": stages_, "measure": measures_})
-        for stages_, measures_ in (
-            ([compress], []),
-            (stages, measures),
-            (stages, [*measures, *OTHER_MEASURES]),
-        )
-    ]
-    seconds: list[list[float]] = [[], [], []]
+    configs = {
+        name: sk.load_config({**CONFIG, "stage": stages, "measure": measures})
+        for name, (stages, measures) in with_measures().items()
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in configs}
     for _ in range(10):
-        for config, times in zip(configs, seconds, strict=True):
+        for name, config in configs.items():
             begin = time.perf_counter()
             (result,) = sk.run(config, [path])
-            times.append(time.perf_counter() - begin)
+            seconds[name].append(time.perf_counter() - begin)
             assert result.status == "done", result.message
-    alone, some, all_ = (min(times[1:]) for times in seconds)
-    return some / alone, all_ / alone
+    least = {name: min(times[1:]) for name, times in seconds.items()}
+    return least["some"] / least["alone"], least["all"] / least["alone"]
+
+
+def toml_of(stages: list[Any], measures: list[Any]) -> str:
+    """A config of these stages and measures; its values are those of JSON, too."""
+    import json
+
+    tables = [("[input]", CONFIG["input"])]
+    tables += [("[[stage]]", stage) for stage in stages]
+    tables += [("[[measure]]", measure) for measure in measures]
+    lines = []
+    for head, table in tables:
+        lines += [head, *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def commands_over_reduction(path: str, folder: str, n_files: int) -> float:
+    """Seconds of `skipstream run` with all measures over one with a reduction alone: their medians.
+
+    With all that a user waits for: the program's start, outputs that are on the disk. The command
+    gets so many names of the file.
+    """
+    import shutil
+    import statistics
+    import subprocess
+    import time
+
+    paths = []
+    for number in range(n_files):
+        paths.append(str(Path(folder) / f"image{number}.fits"))
+        Path(paths[-1]).symlink_to(path)
+    out = Path(folder) / "out"
+    chosen = {name: with_measures()[name] for name in ("alone", "all")}
+    for name, of in chosen.items():
+        (Path(folder) / f"{name}.toml").write_text(toml_of(*of), encoding="utf-8")
+    seconds: dict[str, list[float]] = {name: [] for name in chosen}
+    for _ in range(7):
+        for name, times in seconds.items():
+            shutil.rmtree(out, ignore_errors=True)
+            config = str(Path(folder) / f"{name}.toml")
+            command = [sys.executable, "-m", "skipstream", "run", config, *paths, "-o", str(out)]
+            begin = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            times.append(time.perf_counter() - begin)
+    median = {name: statistics.median(times[1:]) for name, times in seconds.items()}
+    return median["all"] / median["alone"]
 
 
 def main() -> None:
@@ -209,6 +259,11 @@ def main() -> None:
               f"peak memory {memory['theirs'] / memory['ours']:.1f}x")  # fmt: skip
         some, all_ = measures_over_reduction(path)
         print(f"8 measures over compress_skips alone: {some:.2f}x; all 13: {all_:.2f}x")
+        for n_files in (1, 4):
+            images = Path(folder) / f"run{n_files}"
+            images.mkdir()
+            ratio = commands_over_reduction(path, str(images), n_files)
+            print(f"the same of the command with outputs, {n_files} files: all 13: {ratio:.2f}x")
 
 
 if __name__ == "__main__":

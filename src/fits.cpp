@@ -79,6 +79,58 @@ py::array_t<double> lowest_peaks(const Array<float>& rows) {
   return peaks;
 }
 
+/// Pixels by the square of their distance from the nearest one of at least the threshold, up to the
+/// radius, and of them those from `hit` on; nothing where there is none of the threshold.
+template <class T>
+py::tuple pixels_by_distance(const Array<T>& pixels, const Array<bool>& left_out, double threshold,
+                             double hit, double radius) {
+  if (pixels.ndim() != 2 || left_out.ndim() != 2 || left_out.shape(0) != pixels.shape(0) ||
+      left_out.shape(1) != pixels.shape(1) || !(radius >= 0)) {
+    throw ConfigError(
+        "pixels_by_distance: needs pixels and left_out (n_rows, n_cols), and a radius");
+  }
+  const std::int64_t n_rows = pixels.shape(0);
+  const std::int64_t n_cols = pixels.shape(1);
+  const auto in = span_of(pixels);
+  const auto out = span_of(left_out);
+  std::vector<std::int64_t> counts;
+  std::vector<std::int64_t> hits;
+  {
+    const py::gil_scoped_release release;
+    std::vector<std::uint8_t> bright(in.size());
+    bool is_any = false;
+    for (std::size_t i = 0; i < in.size(); ++i) {
+      const bool is_bright = !out[i] && std::isfinite(in[i]) && in[i] >= threshold;
+      bright[i] = is_bright ? 1 : 0;
+      is_any |= is_bright;
+    }
+    if (is_any) {
+      // Farther away there is nothing.
+      const auto most = static_cast<std::int64_t>(
+          std::min(std::ceil(radius), static_cast<double>(n_rows + n_cols)));
+      std::vector<std::int64_t> squares(in.size());
+      std::vector<double> work(static_cast<std::size_t>(3 * n_cols + 1));
+      kernels::squared_distances(bright, n_rows, n_cols, most, squares, work);
+      const double reach = std::min(radius * radius, static_cast<double>(most * most));
+      std::int64_t farthest = 0;
+      for (const std::int64_t square : squares) {
+        if (static_cast<double>(square) <= reach) farthest = std::max(farthest, square);
+      }
+      counts.resize(static_cast<std::size_t>(farthest) + 1);
+      hits.resize(counts.size());
+      for (std::size_t i = 0; i < in.size(); ++i) {
+        if (squares[i] > farthest || squares[i] == 0 || out[i] || !std::isfinite(in[i])) continue;
+        const auto at = static_cast<std::size_t>(squares[i]);
+        ++counts[at];
+        if (in[i] >= hit) ++hits[at];
+      }
+    }
+  }
+  const auto n = static_cast<py::ssize_t>(counts.size());
+  return py::make_tuple(py::array_t<std::int64_t>(n, counts.data()),
+                        py::array_t<std::int64_t>(n, hits.data()));
+}
+
 }  // namespace
 
 void register_fits(py::module_& m) {
@@ -223,27 +275,10 @@ void register_fits(py::module_& m) {
         return kernels::entropy_of(span_of(counts));
       },
       "counts"_a);
-  m.def(
-      "squared_distances",
-      [](const Array<bool>& pixels, double radius) {
-        if (pixels.ndim() != 2 || !(radius >= 0)) {
-          throw ConfigError("squared_distances: needs pixels (n_rows, n_cols), and a radius");
-        }
-        const std::int64_t n_rows = pixels.shape(0);
-        const std::int64_t n_cols = pixels.shape(1);
-        // Farther away there is nothing.
-        const auto most = static_cast<std::int64_t>(
-            std::min(std::ceil(radius), static_cast<double>(n_rows + n_cols)));
-        py::array_t<std::int64_t> squares({n_rows, n_cols});
-        const std::span<std::int64_t> out(squares.mutable_data(),
-                                          static_cast<std::size_t>(squares.size()));
-        const auto* in = reinterpret_cast<const std::uint8_t*>(pixels.data());
-        const py::gil_scoped_release release;
-        std::vector<double> work(static_cast<std::size_t>(3 * n_cols + 1));
-        kernels::squared_distances({in, out.size()}, n_rows, n_cols, most, out, work);
-        return squares;
-      },
-      "pixels"_a, "radius"_a);
+  m.def("pixels_by_distance", &pixels_by_distance<float>, py::arg("pixels").noconvert(),
+        "left_out"_a, "threshold"_a, "hit"_a, "radius"_a);
+  m.def("pixels_by_distance", &pixels_by_distance<double>, "pixels"_a, "left_out"_a, "threshold"_a,
+        "hit"_a, "radius"_a);
 }
 
 }  // namespace skipstream::python

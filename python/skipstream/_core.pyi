@@ -43,8 +43,13 @@ def entropy(counts: NDArray[np.int64]) -> float:
 def entropy_of_wholes(values: NDArray[np.float32] | NDArray[np.float64]) -> float:
     """`entropy` of the finite values in bins of 1."""
 
-def squared_distances(pixels: NDArray[np.bool_], radius: float) -> NDArray[np.int64]:
-    """Squares of the distances from the nearest pixel that is set; none within: above radius^2."""
+def pixels_by_distance(
+    pixels: NDArray[Any], left_out: NDArray[np.bool_], threshold: float, hit: float, radius: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels by the square of their distance from the nearest one of at least the threshold.
+
+    And of them those of at least `hit`; empty where no pixel has the threshold.
+    """
 
 def fit_mixture(
     centres: NDArray[np.float64],

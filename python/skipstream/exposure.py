@@ -11,7 +11,7 @@ import re
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -456,7 +456,7 @@ class Exposure:
         """Make the outputs under temporary names."""
         first = layout.others[0][0] if layout.others else layout.images[0].hdu
         self._words = {keyword: text for keyword, text, _ in first.cards}
-        source = Source(self.config, self.path.name)
+        source = self._source = Source(self.config, config_digest(self.config), self.path.name)
         for output, target in self.targets:
             if output.table is not None:
                 load_writer(target, output.columns)
@@ -492,7 +492,7 @@ class Exposure:
             Of the input, for the journal: a later run knows it by that.
         """
         self._measure_pairs(results)
-        source = Source(self.config, self.path.name, n_bytes, checksum)
+        source = replace(self._source, n_bytes=n_bytes, checksum=checksum)
         with named_together():
             for output, target in self.targets:
                 if output.table is not None:
@@ -515,7 +515,7 @@ class Exposure:
                 "path": str(self.path.absolute()),
                 "status": "partial" if cut else "done",
                 "message": cut,
-                "config": config_digest(self.config),
+                "config": source.digest,
                 "input": identity,
                 "amplifiers": [result.amplifier for result in results],
                 "outputs": sizes,

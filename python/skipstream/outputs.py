@@ -146,9 +146,10 @@ def carried_cards(hdu: _core.FitsHdu) -> list[str]:
 
 @dataclass(frozen=True)
 class Source:
-    """What an output is made of: the config, and the input's name, size and checksum."""
+    """What an output is made of: the config, its digest, and the input's name, size, checksum."""
 
     config: Config
+    digest: str
     name: str
     n_bytes: int = 0
     checksum: str = ""
@@ -158,7 +159,7 @@ def provenance(source: Source) -> list[str]:
     """Cards that say how a file was made."""
     cards = [
         *card("SKIPSTRV", _core.__version__, "version of skipstream"),
-        *card("SKCFG", config_digest(source.config), "fingerprint of the config"),
+        *card("SKCFG", source.digest, "fingerprint of the config"),
         *card("INFILE", source.name, "input file"),
         *card("INSIZE", source.n_bytes, "[byte] size of the input"),
     ]

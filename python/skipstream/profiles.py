@@ -16,13 +16,14 @@ from .fitting import (
     Floats,
     Histogram,
     Series,
+    check_lines,
+    check_mask,
     differences_from,
     failed,
     goodness,
     likelihood_ratio,
     linear_fit,
     lines_of,
-    lines_there,
     median_of,
     medians_and_sigmas,
     medians_of,
@@ -242,8 +243,6 @@ def fit_column_transient(
     ConfigError
         The image is not two-dimensional, or the mask has another shape.
     """
-    from scipy.optimize import minimize_scalar
-
     columns = lines_of(image, "column", mask, "fit_column_transient")
     n = np.count_nonzero(~np.isnan(columns), axis=1)
     medians, sigmas = medians_and_sigmas(columns)
@@ -269,11 +268,11 @@ def fit_column_transient(
                 "columns fits best"
             )
             return failed(name, units, reason, n=n_pixels)
-        around = np.log(lengths[[best - 1, best + 1]])
-        found = minimize_scalar(lambda log: _settling(math.exp(log), *part)[2],  # noqa: B023
-                                bounds=tuple(around), method="bounded",
-                                options={"xatol": 1e-6})  # fmt: skip
-        length = math.exp(found.x)
+        near = lengths
+        while near[best + 1] > (1 + 1e-7) * near[best]:  # as well as the costs can tell
+            near = np.geomspace(near[best - 1], near[best + 1], 17)
+            best = min(max(1, int(np.argmin(_settling_costs(near, *part)))), len(near) - 2)
+        length = float(near[best])
         (baseline, amplitude), _, chi2 = _settling(length, *part)
         left = y - baseline - amplitude * np.exp(-x / length)
         scatter = 1.4826 * median_of(np.abs(left / errors))
@@ -390,7 +389,12 @@ def measure_halo(
     ConfigError
         The image is not two-dimensional, or a parameter is impossible.
     """
-    values, there = lines_there(image, "row", mask, "measure_halo")
+    values = np.asarray(image)
+    if values.dtype.kind != "f":
+        values = values.astype(np.float64)
+    check_lines(values, "row", "measure_halo")
+    left_out = np.zeros(values.shape, bool) if mask is None else np.asarray(mask) != 0
+    check_mask(left_out, values.shape, "measure_halo")
     if not (0 < hit < threshold and 1 <= max_radius < math.inf and n_rings >= 5):
         raise _core.ConfigError(
             "measure_halo: needs 0 < hit < threshold, max_radius of at least 1 and n_rings of at "
@@ -398,17 +402,13 @@ def measure_halo(
         )
     name = "halo"
     units = {"amplitude": "1/pixel", "length": "pixel", "background": "1/pixel", "radius": "pixel"}
-    bright = there & (values >= threshold)
-    if not np.any(bright):
-        return failed(name, units, f"no pixel of at least {threshold:g} electrons")
     # Distances are roots of whole numbers: the sum over the pixels of a ring is one over these.
-    all_squares = _core.squared_distances(bright, max_radius)
-    near = there & ~bright & (all_squares <= max_radius**2)
-    squares = all_squares[near]
-    counts = np.bincount(squares)
+    counts, hits_there = _core.pixels_by_distance(values, left_out, threshold, hit, max_radius)
+    if len(counts) == 0:
+        return failed(name, units, f"no pixel of at least {threshold:g} electrons")
     distinct = np.flatnonzero(counts)
     r, n_at = np.sqrt(distinct), counts[distinct].astype(np.float64)
-    hits_at = np.bincount(squares[values[near] >= hit], minlength=len(counts))[distinct]
+    hits_at = hits_there[distinct]
     edges = np.linspace(0.0, max_radius, n_rings + 1)
     ring = np.clip(np.searchsorted(edges, r, "left") - 1, 0, n_rings - 1)
 
@@ -447,7 +447,7 @@ def measure_halo(
 
     flat = likelihood_ratio(hits, n * (hits.sum() / n.sum()))
     # For a length it is a fit of two heights; the best of many is where the fit of all begins.
-    lengths = np.geomspace(0.2, 10 * max_radius, 60)
+    lengths = np.geomspace(0.2, 10 * max_radius, 40)
     shapes = np.stack([in_rings(n_at * np.exp(-r / length))[filled] for length in lengths])
     amplitudes, backgrounds = _heights_of(shapes, n, hits)
     tried = [(flat, 0.0, max_radius, float(hits.sum() / n.sum()))]
