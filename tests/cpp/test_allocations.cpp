@@ -4,18 +4,24 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "check.hpp"
 #include "fits_text.hpp"
 #include "replaced_new.hpp"
+#include "skipstream/base/arena.hpp"
 #include "skipstream/base/error.hpp"
+#include "skipstream/base/large_vector.hpp"
 #include "skipstream/io/fits_structure.hpp"
 #include "skipstream/io/plane_writer.hpp"
 #include "skipstream/io/sample_reader.hpp"
@@ -191,10 +197,65 @@ void an_array_that_cannot_grow_keeps_what_it_has() {
   }
 }
 
+void an_array_grows_in_an_arena_and_out_of_it() {
+  constexpr std::size_t room = 4096;
+  std::vector<std::byte> memory(room);
+  Arena arena(memory);
+  std::uint64_t next = 0;
+  const auto fill = [&](GrowingArray<std::uint64_t>& array, std::size_t n) {
+    for (; array.size() < n; next += 3) {
+      array.append(std::array<std::uint64_t, 3>{next, next + 1, next + 2});
+    }
+    std::uint64_t expected = 0;
+    for (const std::uint64_t value : array) expected += value == expected ? 1U : 0U;
+    check::equal(expected, static_cast<std::uint64_t>(array.size()));
+  };
+  const ArenaScope scope(arena);
+  GrowingArray<std::uint64_t> array;
+  array.reserve(30);
+  check::that(arena.holds(array.data()));
+  fill(array, 30);
+  check::that(arena.holds(array.data()), "what was reserved");
+  fill(array, 1000);
+  check::that(!arena.holds(array.data()), "it has moved");
+  fill(array, 2'000'001);
+
+  GrowingArray<std::uint64_t> large;
+  large.reserve(room);  // which is more than there is
+  next = 0;
+  check::that(!arena.holds(large.data()) && arena.needed_bytes() >= room);
+  fill(large, 2 * room);
+}
+
+void what_no_memory_holds_is_refused() {
+  constexpr auto all = static_cast<std::size_t>(-1);
+  std::vector<std::byte> memory(256);
+  Arena arena(memory);
+  check::that(arena.take(100) != nullptr && arena.needed_bytes() < 256);
+  for (int again = 0; again < 3; ++again) check::that(arena.take(all - 1) == nullptr);
+  const std::size_t most = arena.needed_bytes();
+  for (int again = 0; again < 3; ++again) check::that(arena.take(1000) == nullptr);
+  check::that(most > all / 8 && arena.needed_bytes() >= most, "it does not begin again at 0");
+  check::that(arena.take(1) != nullptr, "what fits is still given");
+
+  const ArenaScope scope(arena);
+  const ArenaAllocator<std::uint64_t> of_arena;
+  check::that(of_arena == ArenaAllocator<char>(of_arena));
+  bool is_refused = false;
+  try {
+    static_cast<void>(ArenaAllocator<std::uint64_t>().allocate(all / 8 + 1));
+  } catch (const std::bad_array_new_length&) {
+    is_refused = true;
+  }
+  check::that(is_refused);
+}
+
 }  // namespace
 
 int main() {
   every_allocation_of_an_image_may_fail();
+  an_array_grows_in_an_arena_and_out_of_it();
+  what_no_memory_holds_is_refused();
   an_array_that_cannot_grow_keeps_what_it_has();
   return check::failures();
 }

@@ -204,9 +204,8 @@ double fit_mixture(std::span<const double> centres, std::span<const double> coun
     double squares = 0;
     double counted = 0;
     bool is_done = true;
-    for (std::size_t i = 0; i < n; ++i) {
-      sizes[i] = std::max(sums[i], 1e-12);
-      if (i + 1 == n) break;
+    for (std::size_t i = 0; i < n; ++i) sizes[i] = std::max(sums[i], 1e-12);
+    for (std::size_t i = 0; i + 1 < n; ++i) {
       const double moved =
           std::clamp(means[i] + sums[n + i] / sizes[i], starts[i] - reach, starts[i] + reach);
       const double by = moved - means[i];

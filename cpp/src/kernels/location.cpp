@@ -159,7 +159,7 @@ std::optional<Location> fit_gaussian(std::span<double> values, std::span<double>
 std::optional<double> width_of_counts(double first, std::span<const std::int64_t> counts) noexcept {
   const auto n = static_cast<std::int64_t>(counts.size());
   const auto at = [&](std::int64_t i) {
-    const bool is_left_out = i < 0 || i >= n || first + static_cast<double>(i) == 0;
+    const bool is_left_out = first + static_cast<double>(i) == 0;
     return is_left_out ? 0.0 : static_cast<double>(counts[static_cast<std::size_t>(i)]);
   };
   double total = 0;
@@ -167,7 +167,7 @@ std::optional<double> width_of_counts(double first, std::span<const std::int64_t
   if (total < 10) return std::nullopt;
   std::int64_t median = 0;
   for (double below = at(0); below < total / 2; below += at(median)) ++median;
-  std::int64_t mad = 0;
+  std::int64_t mad = 0;  // to either side of the median is half of all: it stays within the bins
   for (double near = at(median); near < total / 2; near += at(median - mad) + at(median + mad)) {
     ++mad;
   }
