@@ -944,6 +944,8 @@ void a_clipped_mean_is_its_definition() {
   // Those just n_sigma away are kept: mean 0, sigma 1.
   std::vector<double> pair{-1, 1, -1, 1};
   check::equal(clipped_mean(pair, 1.0, 5).sigma, 1.0);
+  std::vector<double> five{5, 0, 0, 0, 0};  // of which one is just 2 sigma away
+  check::equal(clipped_mean(five, 2.0, 1).value, 1.0);
   // Two are enough: sigma of the two in the middle.
   std::vector<double> four{-8, -1, 1, 8};
   check::equal(clipped_mean(four, 1.0, 1).sigma, 1.0);
@@ -1207,7 +1209,9 @@ void a_width_of_counts_is_that_of_their_gaussian() {
   };
   has_none({});
   has_none({0, 0, 0});
-  has_none({1, 2, 3, 2, 1});         // fewer than 10
+  has_none({1, 2, 3, 2, 1});  // fewer than 10
+  check::that(width_of_counts(5, std::vector<std::int64_t>{1, 4, 4, 1}).has_value());
+  check::that(width_of_counts(5, std::vector<std::int64_t>{40, 80, 40, 10}).has_value());
   has_none({0, 40, 80, 40, 0});      // 3 numbers
   has_none({50, 10, 5, 5, 10, 50});  // a valley
   check::that(!width_of_counts(0, std::vector<std::int64_t>{50, 1, 0, 2}).has_value());
@@ -1218,11 +1222,16 @@ void an_entropy_is_its_definition() {
   check::that(std::isnan(entropy_of(std::vector<std::int64_t>{0, 0})));
   check::equal(entropy_of(std::vector<std::int64_t>{0, 7}), 0.0);
   check::that(is_near(entropy_of(std::vector<std::int64_t>{5, 0, 5, 5, 5}), std::log(4.0), 1e-15));
-  for (const double far : {7.5, 1e12}) {  // counted one by one, or in a tree
+  check::equal(entropy_of(std::vector<std::int64_t>{1}), 0.0);
+  check::that(is_near(entropy_of(std::vector<std::int64_t>{1, 1}), std::log(2.0), 1e-15));
+  for (const double far : {7.5, 1e12, -1e12}) {  // counted one by one, or in a tree
     const std::vector<double> values{-0.5, -1, nan, 3.9, 3, inf, far, far, -inf};
     check::that(is_near(entropy_of_wholes(values), std::log(3.0), 1e-15));
   }
   check::equal(entropy_of_wholes(std::vector<float>{2.25F, 2.75F}), 0.0);
+  check::equal(entropy_of_wholes(std::vector<double>{5, 5}), 0.0);
+  const std::vector<double> around_zero{-0.5, 0.25, 0.75, 0.9};  // one in -1, three in 0
+  check::that(is_near(entropy_of_wholes(around_zero), std::log(4.0) - 0.75 * std::log(3.0), 1e-15));
   check::that(std::isnan(entropy_of_wholes(std::vector<float>{})));
 }
 
@@ -1257,43 +1266,65 @@ void a_mixture_is_at_the_most_likely() {
   // Three Gaussians, of which the last one is seen up to its middle, where it is known to be.
   const std::vector<double> places{0.1, 10.3, 20.0};
   const std::vector<double> heights{3000, 900, 300};
-  constexpr double sigma = 1.3;
-  std::vector<double> centres;
-  std::vector<double> counts;
-  for (double x = -6; x < 20; x += 0.1) {
-    double count = 0;
-    for (std::size_t i = 0; i < places.size(); ++i) {
-      const double u = (x + 0.05 - places[i]) / sigma;
-      count += heights[i] * std::exp(-u * u / 2);
-    }
-    centres.push_back(x + 0.05);
-    counts.push_back(count);
-  }
-  counts[3] = 0;
   std::vector<double> means(3);
   std::vector<double> sizes(3);
   std::vector<double> information(36);
   std::vector<double> scores(6);
+  std::vector<double> centres;
+  std::vector<double> counts;
   const std::vector<double> starts{0.0, 10.0, 20.0};
   const auto fitted = [&](double start) {
     return fit_mixture(centres, counts, starts, start, means, sizes, information, scores);
   };
-  check::that(is_near(fitted(1.0), sigma, 1e-3));
-  for (std::size_t i = 0; i < 2; ++i) {
-    check::that(is_near(means[i], places[i], 1e-3));
-    const double area = heights[i] * sigma * std::sqrt(2 * 3.14159265358979) / 0.1;
-    check::that(is_near(sizes[i] / area, 1, 1e-3));
-    // Peaks that stand apart: what each count tells of a mean is 1 / sigma^2.
-    check::that(is_near(information[i * 7] * sigma * sigma / area, 1, 1e-2));
-  }
-  check::equal(means[2], starts[2]);
-  for (std::size_t i = 0; i < 6; ++i) {
-    for (std::size_t j = 0; j < i; ++j) {
-      check::that(is_near(information[6 * i + j], information[6 * j + i], 1e-9));
+  for (const double sigma : {1.3, 2.2}) {  // apart, and one above another
+    centres.clear();
+    counts.clear();
+    for (double x = -40; x < 20; x += 0.1) {
+      double count = 0;
+      for (std::size_t i = 0; i < places.size(); ++i) {
+        const double u = (x + 0.05 - places[i]) / sigma;
+        count += heights[i] * std::exp(-u * u / 2);
+      }
+      centres.push_back(x + 0.05);
+      counts.push_back(count);
+    }
+    counts[3] = 0;
+    check::that(is_near(fitted(1.0), sigma, 1e-3));
+    for (std::size_t i = 0; i < 2; ++i) {
+      check::that(is_near(means[i], places[i], 1e-3));
+      const double area = heights[i] * sigma * std::sqrt(2 * 3.14159265358979) / 0.1;
+      check::that(is_near(sizes[i] / area, 1, 1e-3));
+      // Peaks that stand apart: what each count tells of a mean is 1 / sigma^2.
+      const double told = information[i * 7] * sigma * sigma / area;
+      check::that(sigma > 2 ? told < 0.99 : is_near(told, 1, 1e-2));
+    }
+    check::equal(means[2], starts[2]);
+    for (std::size_t i = 0; i < 6; ++i) {
+      for (std::size_t j = 0; j < i; ++j) {
+        check::that(is_near(information[6 * i + j], information[6 * j + i], 1e-9));
+      }
     }
   }
+  for (std::size_t i = 0; i < counts.size(); ++i) counts[i] = is_near(centres[i], 4.5, 1) ? 1 : 0;
+  static_cast<void>(fitted(1.0));
+  check::that(is_near(means[0], 10.0 / 3, 1e-9), "a mean goes a third of the way, at most");
   std::fill(counts.begin(), counts.end(), 0.0);
   check::equal(fitted(1.0), 1e-12, "no counts have no width");
+}
+
+void a_peak_of_a_hundredth_is_the_lowest() {
+  std::mt19937_64 random(3);
+  std::normal_distribution<double> noise;
+  for (const std::size_t n_low : {500U, 1500U}) {
+    std::vector<double> values(100'000);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] = (i < n_low ? 0.0 : 100.0) + noise(random);
+    }
+    std::vector<double> bins(4000);
+    std::vector<double> smooth(4000);
+    const Location peak = lowest_peak(values, bins, smooth);
+    check::that(is_near(peak.value, n_low < 1000 ? 100 : 0, 0.2));
+  }
 }
 
 void a_spline_is_smooth_and_goes_through_its_points() {
@@ -1661,6 +1692,7 @@ int main(int argc, char** argv) {
   a_fit_is_at_the_least_squares();
   a_fit_that_means_nothing_is_none();
   the_lowest_peak_is_its_definition();
+  a_peak_of_a_hundredth_is_the_lowest();
   a_width_of_counts_is_that_of_their_gaussian();
   an_entropy_is_its_definition();
   distances_are_those_from_the_nearest();
