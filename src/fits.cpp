@@ -82,29 +82,25 @@ py::array_t<double> lowest_peaks(const Array<float>& rows) {
 /// Pixels by the square of their distance from the nearest one of at least the threshold, up to the
 /// radius, and of them those from `hit` on; nothing where there is none of the threshold.
 template <class T>
-py::tuple pixels_by_distance(const Array<T>& pixels, const Array<bool>& left_out, double threshold,
+py::tuple pixels_by_distance(const Array<T>& pixels, const Array<bool>& there, double threshold,
                              double hit, double radius) {
-  if (pixels.ndim() != 2 || left_out.ndim() != 2 || left_out.shape(0) != pixels.shape(0) ||
-      left_out.shape(1) != pixels.shape(1) || !(radius >= 0)) {
-    throw ConfigError(
-        "pixels_by_distance: needs pixels and left_out (n_rows, n_cols), and a radius");
+  if (pixels.ndim() != 2 || there.ndim() != 2 || there.shape(0) != pixels.shape(0) ||
+      there.shape(1) != pixels.shape(1) || !(radius >= 0)) {
+    throw ConfigError("pixels_by_distance: needs pixels and there (n_rows, n_cols), and a radius");
   }
   const std::int64_t n_rows = pixels.shape(0);
   const std::int64_t n_cols = pixels.shape(1);
   const auto in = span_of(pixels);
-  const auto out = span_of(left_out);
+  const std::span seen(reinterpret_cast<const std::uint8_t*>(there.data()), in.size());
   std::vector<std::int64_t> counts;
   std::vector<std::int64_t> hits;
   {
     const py::gil_scoped_release release;
     std::vector<std::uint8_t> bright(in.size());
-    bool is_any = false;
     for (std::size_t i = 0; i < in.size(); ++i) {
-      const bool is_bright = !out[i] && std::isfinite(in[i]) && in[i] >= threshold;
-      bright[i] = is_bright ? 1 : 0;
-      is_any |= is_bright;
+      bright[i] = seen[i] != 0 && static_cast<double>(in[i]) >= threshold ? 1 : 0;
     }
-    if (is_any) {
+    if (std::find(bright.begin(), bright.end(), 1) != bright.end()) {
       // Farther away there is nothing.
       const auto most = static_cast<std::int64_t>(
           std::min(std::ceil(radius), static_cast<double>(n_rows + n_cols)));
@@ -118,12 +114,7 @@ py::tuple pixels_by_distance(const Array<T>& pixels, const Array<bool>& left_out
       }
       counts.resize(static_cast<std::size_t>(farthest) + 1);
       hits.resize(counts.size());
-      for (std::size_t i = 0; i < in.size(); ++i) {
-        if (squares[i] > farthest || squares[i] == 0 || out[i] || !std::isfinite(in[i])) continue;
-        const auto at = static_cast<std::size_t>(squares[i]);
-        ++counts[at];
-        if (in[i] >= hit) ++hits[at];
-      }
+      kernels::count_by_distance(in, seen, squares, hit, counts, hits);
     }
   }
   const auto n = static_cast<py::ssize_t>(counts.size());
@@ -275,9 +266,9 @@ void register_fits(py::module_& m) {
         return kernels::entropy_of(span_of(counts));
       },
       "counts"_a);
-  m.def("pixels_by_distance", &pixels_by_distance<float>, py::arg("pixels").noconvert(),
-        "left_out"_a, "threshold"_a, "hit"_a, "radius"_a);
-  m.def("pixels_by_distance", &pixels_by_distance<double>, "pixels"_a, "left_out"_a, "threshold"_a,
+  m.def("pixels_by_distance", &pixels_by_distance<float>, py::arg("pixels").noconvert(), "there"_a,
+        "threshold"_a, "hit"_a, "radius"_a);
+  m.def("pixels_by_distance", &pixels_by_distance<double>, "pixels"_a, "there"_a, "threshold"_a,
         "hit"_a, "radius"_a);
 }
 

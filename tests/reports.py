@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-OURS = re.compile(r"skipstream::|skipstream/_core\.|/cpp/(src|include)/|/src/\w+\.cpp")
+OURS = re.compile(r"skipstream::|(?<!iminuit)/_core\.|/cpp/(src|include)/|/src/\w+\.cpp")
 AT_IMPORT = "PyInit__core"
 
 

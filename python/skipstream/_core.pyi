@@ -44,7 +44,7 @@ def entropy_of_wholes(values: NDArray[np.float32] | NDArray[np.float64]) -> floa
     """`entropy` of the finite values in bins of 1."""
 
 def pixels_by_distance(
-    pixels: NDArray[Any], left_out: NDArray[np.bool_], threshold: float, hit: float, radius: float
+    pixels: NDArray[Any], there: NDArray[np.bool_], threshold: float, hit: float, radius: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pixels by the square of their distance from the nearest one of at least the threshold.
 

@@ -16,14 +16,13 @@ from .fitting import (
     Floats,
     Histogram,
     Series,
-    check_lines,
-    check_mask,
     differences_from,
     failed,
     goodness,
     likelihood_ratio,
     linear_fit,
     lines_of,
+    lines_there,
     median_of,
     medians_and_sigmas,
     medians_of,
@@ -389,12 +388,7 @@ def measure_halo(
     ConfigError
         The image is not two-dimensional, or a parameter is impossible.
     """
-    values = np.asarray(image)
-    if values.dtype.kind != "f":
-        values = values.astype(np.float64)
-    check_lines(values, "row", "measure_halo")
-    left_out = np.zeros(values.shape, bool) if mask is None else np.asarray(mask) != 0
-    check_mask(left_out, values.shape, "measure_halo")
+    values, there = lines_there(image, "row", mask, "measure_halo")
     if not (0 < hit < threshold and 1 <= max_radius < math.inf and n_rings >= 5):
         raise _core.ConfigError(
             "measure_halo: needs 0 < hit < threshold, max_radius of at least 1 and n_rings of at "
@@ -403,7 +397,7 @@ def measure_halo(
     name = "halo"
     units = {"amplitude": "1/pixel", "length": "pixel", "background": "1/pixel", "radius": "pixel"}
     # Distances are roots of whole numbers: the sum over the pixels of a ring is one over these.
-    counts, hits_there = _core.pixels_by_distance(values, left_out, threshold, hit, max_radius)
+    counts, hits_there = _core.pixels_by_distance(values, there, threshold, hit, max_radius)
     if len(counts) == 0:
         return failed(name, units, f"no pixel of at least {threshold:g} electrons")
     distinct = np.flatnonzero(counts)

@@ -37,13 +37,10 @@ def _plain(value: Any) -> Any:
         if value.dtype.names:
             inner = {name: _plain(value[name]) for name in value.dtype.names}
             return {"is": "table", "columns": inner}
-        # Most arrays hold nothing that JSON does not know, and need no look at each number.
-        is_known = value.dtype.kind in "biuU" or (
-            value.dtype.kind == "f" and bool(np.isfinite(value).all())
-        )
         values = value.tolist()
-        return {"is": "array", "dtype": value.dtype.str,
-                "values": values if is_known else _plain(values)}  # fmt: skip
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            values = _plain(values)  # a look at each number, which others need not
+        return {"is": "array", "dtype": value.dtype.str, "values": values}
     if isinstance(value, np.generic):
         return _plain(value.item())
     if isinstance(value, Mapping):

@@ -1262,6 +1262,20 @@ void distances_are_those_from_the_nearest() {
   }
 }
 
+void pixels_are_counted_by_their_distance() {
+  const std::vector<std::uint8_t> there{1, 1, 1, 0, 1, 1, 1};
+  const std::vector<std::int64_t> squares{0, 1, 1, 1, 2, 4, 5};
+  const auto check_counts = [&]<class T>(const std::vector<T>& pixels) {
+    std::vector<std::int64_t> counts(5);
+    std::vector<std::int64_t> hits(5);
+    count_by_distance(pixels, there, squares, 2.0, counts, hits);
+    check::that(counts == std::vector<std::int64_t>{0, 2, 1, 0, 1});
+    check::that(hits == std::vector<std::int64_t>{0, 1, 0, 0, 1}, "of at least 2");
+  };
+  check_counts(std::vector<double>{9, 2, 1.999, 9, 1, 2.5, 9});
+  check_counts(std::vector<float>{9, 2, 1.75, 9, 1, 2.5, 9});
+}
+
 void a_mixture_is_at_the_most_likely() {
   // Three Gaussians, of which the last one is seen up to its middle, where it is known to be.
   const std::vector<double> places{0.1, 10.3, 20.0};
@@ -1696,6 +1710,7 @@ int main(int argc, char** argv) {
   a_width_of_counts_is_that_of_their_gaussian();
   an_entropy_is_its_definition();
   distances_are_those_from_the_nearest();
+  pixels_are_counted_by_their_distance();
   a_mixture_is_at_the_most_likely();
   a_spline_is_smooth_and_goes_through_its_points();
   expected_counts_are_those_of_all_peaks();

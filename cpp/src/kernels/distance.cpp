@@ -70,4 +70,32 @@ void squared_distances(std::span<const std::uint8_t> pixels, std::int64_t n_rows
   if (n_rows > 0) along_row(row(0), most, work);
 }
 
+namespace {
+
+template <class T>
+void count_as(std::span<const T> pixels, std::span<const std::uint8_t> there,
+              std::span<const std::int64_t> squares, double hit, std::span<std::int64_t> counts,
+              std::span<std::int64_t> hits) noexcept {
+  for (std::size_t i = 0; i < pixels.size(); ++i) {
+    const auto square = static_cast<std::size_t>(squares[i]);
+    if (there[i] == 0 || square == 0 || square >= counts.size()) continue;
+    ++counts[square];
+    if (static_cast<double>(pixels[i]) >= hit) ++hits[square];
+  }
+}
+
+}  // namespace
+
+void count_by_distance(std::span<const float> pixels, std::span<const std::uint8_t> there,
+                       std::span<const std::int64_t> squares, double hit,
+                       std::span<std::int64_t> counts, std::span<std::int64_t> hits) noexcept {
+  count_as(pixels, there, squares, hit, counts, hits);
+}
+
+void count_by_distance(std::span<const double> pixels, std::span<const std::uint8_t> there,
+                       std::span<const std::int64_t> squares, double hit,
+                       std::span<std::int64_t> counts, std::span<std::int64_t> hits) noexcept {
+  count_as(pixels, there, squares, hit, counts, hits);
+}
+
 }  // namespace skipstream::kernels

@@ -15,4 +15,13 @@ void squared_distances(std::span<const std::uint8_t> pixels, std::int64_t n_rows
                        std::int64_t n_cols, std::int64_t most, std::span<std::int64_t> squares,
                        std::span<double> work) noexcept;
 
+/// Adds pixels that are there, and are not 0 away, to `counts` by the square of their distance, and
+/// those of at least `hit` to `hits`. Farther ones than there are counts for do not count.
+void count_by_distance(std::span<const float> pixels, std::span<const std::uint8_t> there,
+                       std::span<const std::int64_t> squares, double hit,
+                       std::span<std::int64_t> counts, std::span<std::int64_t> hits) noexcept;
+void count_by_distance(std::span<const double> pixels, std::span<const std::uint8_t> there,
+                       std::span<const std::int64_t> squares, double hit,
+                       std::span<std::int64_t> counts, std::span<std::int64_t> hits) noexcept;
+
 }  // namespace skipstream::kernels
