@@ -253,7 +253,7 @@ std::vector<double> spooled(std::int64_t n_rows) {
 }
 
 void rows_come_back_from_a_spool_or_an_error_says_why() {
-  pwrites.expect({{EINTR}, {0, 5}, {EINTR}});
+  pwrites.expect({{EINTR}, {0, 5}, {EINTR}, {0, 1}});
   preads.expect({{EINTR}, {0, 5}, {EINTR}, {0, 1}});
   check::equal(spooled(3).size(), std::size_t{12}, "interrupted, and in parts");
   pwrites.expect({{0, 5}, {ENOSPC}});
