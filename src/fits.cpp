@@ -14,6 +14,7 @@
 
 #include "register.hpp"
 #include "skipstream/base/error.hpp"
+#include "skipstream/base/large_vector.hpp"
 #include "skipstream/kernels/charge.hpp"
 #include "skipstream/kernels/distance.hpp"
 #include "skipstream/kernels/entropy.hpp"
@@ -53,68 +54,148 @@ struct Bins {
   }
 };
 
+/// How badly a model of charge fits to counts, as a minimiser asks for it: of n, offset, noise, rate
+/// and gain, which may be no numbers.
+class ChargeCost {
+ public:
+  /// There are as many peaks as have their place up to 5 sigma above `reach`, and one more.
+  ChargeCost(const Array<double>& edges, const Array<double>& counts, double reach,
+             std::int64_t most_peaks)
+      : reach_(reach), most_peaks_(most_peaks) {
+    if (most_peaks < 1) throw ConfigError("ChargeCost: needs at least 1 peak");
+    const Bins bins(edges, counts);
+    edges_.assign(bins.edges.begin(), bins.edges.end());
+    counts_.assign(bins.counts.begin(), bins.counts.end());
+    expected_.resize(counts_.size());
+  }
+
+  double cost(double n, double offset, double noise, double rate, double gain) {
+    const kernels::ChargeModel model{n, offset, noise, rate, gain};
+    if (!is_finite(model)) return std::numeric_limits<double>::infinity();
+    return kernels::charge_cost(edges_, counts_, model, peaks_of(model), expected_);
+  }
+
+  std::array<double, 5> gradient(double n, double offset, double noise, double rate, double gain) {
+    const kernels::ChargeModel model{n, offset, noise, rate, gain};
+    std::array<double, 5> by_all{};
+    if (is_finite(model)) {
+      kernels::charge_gradient(edges_, counts_, model, peaks_of(model), expected_, by_all);
+    }
+    return by_all;
+  }
+
+  std::span<const double> expected(const kernels::ChargeModel& model) {
+    kernels::expected_counts(edges_, model.n, model.offset, model.noise, model.rate, model.gain,
+                             peaks_of(model), expected_);
+    return expected_;
+  }
+
+ private:
+  static bool is_finite(const kernels::ChargeModel& model) {
+    return std::isfinite(model.n) && std::isfinite(model.offset) && std::isfinite(model.noise) &&
+           std::isfinite(model.rate) && std::isfinite(model.gain);
+  }
+  [[nodiscard]] std::int64_t peaks_of(const kernels::ChargeModel& model) const {
+    const double whole = (reach_ + 5 * model.noise - model.offset) / model.gain;
+    const auto most = static_cast<double>(most_peaks_);
+    if (!(whole < most)) return most_peaks_;
+    return static_cast<std::int64_t>(std::clamp(std::trunc(whole) + 2, 1.0, most));
+  }
+
+  std::vector<double> edges_;
+  std::vector<double> counts_;
+  std::vector<double> expected_;
+  double reach_;
+  std::int64_t most_peaks_;
+};
+
 constexpr std::size_t n_peak_bins = 4000;
 constexpr int most_peaks = 1000;
 
-/// Where the empty pixels of each sorted row are; NaN where fewer than two are finite.
-py::array_t<double> lowest_peaks(const Array<float>& rows) {
-  if (rows.ndim() != 2) throw ConfigError("lowest_peaks: needs pixels (n_rows, n_cols)");
-  const auto n_rows = static_cast<std::size_t>(rows.shape(0));
+/// From each sorted row, in place, the place of its empty pixels; rows of which fewer than two are
+/// finite become NaN.
+template <class T>
+void subtract_lowest_peaks(py::array_t<T, py::array::c_style>& rows) {
+  if (rows.ndim() != 2) throw ConfigError("subtract_lowest_peaks: needs pixels (n_rows, n_cols)");
   const auto n_cols = static_cast<std::size_t>(rows.shape(1));
-  auto [peaks, out] = make_array(n_rows);
-  const auto in = span_of(rows);
+  const std::span all(rows.mutable_data(), static_cast<std::size_t>(rows.size()));
   const py::gil_scoped_release release;
   std::vector<double> finite;
   finite.reserve(n_cols);
   std::vector<double> bins(n_peak_bins);
   std::vector<double> smooth(n_peak_bins);
-  for (std::size_t row = 0; row < n_rows; ++row) {
+  for (std::size_t begin = 0; begin < all.size(); begin += n_cols) {
+    const auto row = all.subspan(begin, n_cols);
     finite.clear();
-    for (const float value : in.subspan(row * n_cols, n_cols)) {
+    for (const T value : row) {
       if (std::isfinite(value)) finite.push_back(static_cast<double>(value));
     }
-    out[row] = finite.size() < 2 ? std::numeric_limits<double>::quiet_NaN()
-                                 : kernels::lowest_peak_of_sorted(finite, bins, smooth).value;
+    const double peak = finite.size() < 2
+                            ? std::numeric_limits<double>::quiet_NaN()
+                            : kernels::lowest_peak_of_sorted(finite, bins, smooth).value;
+    for (T& value : row) value = static_cast<T>(static_cast<double>(value) - peak);
   }
-  return peaks;
 }
 
 /// Pixels by the square of their distance from the nearest one of at least the threshold, up to the
 /// radius, and of them those from `hit` on; nothing where there is none of the threshold.
 template <class T>
-py::tuple pixels_by_distance(const Array<T>& pixels, const Array<bool>& there, double threshold,
-                             double hit, double radius) {
+py::tuple pixels_by_distance(const py::array_t<T>& pixels, const Array<bool>& there,
+                             double threshold, double hit, double radius) {
   if (pixels.ndim() != 2 || there.ndim() != 2 || there.shape(0) != pixels.shape(0) ||
       there.shape(1) != pixels.shape(1) || !(radius >= 0)) {
     throw ConfigError("pixels_by_distance: needs pixels and there (n_rows, n_cols), and a radius");
   }
   const std::int64_t n_rows = pixels.shape(0);
   const std::int64_t n_cols = pixels.shape(1);
-  const auto in = span_of(pixels);
-  const std::span seen(reinterpret_cast<const std::uint8_t*>(there.data()), in.size());
+  const auto in = pixels.template unchecked<2>();
+  const auto width = static_cast<std::size_t>(n_cols);
+  const std::span seen(reinterpret_cast<const std::uint8_t*>(there.data()),
+                       static_cast<std::size_t>(there.size()));
   std::vector<std::int64_t> counts;
   std::vector<std::int64_t> hits;
   {
     const py::gil_scoped_release release;
-    std::vector<std::uint8_t> bright(in.size());
-    for (std::size_t i = 0; i < in.size(); ++i) {
-      bright[i] = seen[i] != 0 && static_cast<double>(in[i]) >= threshold ? 1 : 0;
+    std::vector<std::uint8_t> bright(seen.size());
+    std::vector<T> row(width);
+    // Rows may be parts of longer ones.
+    const bool side_by_side = pixels.strides(1) == static_cast<py::ssize_t>(sizeof(T));
+    const auto take_row = [&](std::int64_t r) {
+      if (side_by_side) {
+        std::copy_n(in.data(r, 0), width, row.begin());
+      } else {
+        for (std::int64_t c = 0; c < n_cols; ++c) row[static_cast<std::size_t>(c)] = in(r, c);
+      }
+      return static_cast<std::size_t>(r) * width;
+    };
+    for (std::int64_t r = 0; r < n_rows; ++r) {
+      const std::size_t first = take_row(r);
+      for (std::size_t c = 0; c < width; ++c) {
+        bright[first + c] =
+            seen[first + c] != 0 && static_cast<double>(row[c]) >= threshold ? 1 : 0;
+      }
     }
     if (std::find(bright.begin(), bright.end(), 1) != bright.end()) {
       // Farther away there is nothing.
-      const auto most = static_cast<std::int64_t>(
+      const auto most = static_cast<std::int32_t>(
           std::min(std::ceil(radius), static_cast<double>(n_rows + n_cols)));
-      std::vector<std::int64_t> squares(in.size());
-      std::vector<double> work(static_cast<std::size_t>(3 * n_cols + 1));
-      kernels::squared_distances(bright, n_rows, n_cols, most, squares, work);
-      const double reach = std::min(radius * radius, static_cast<double>(most * most));
-      std::int64_t farthest = 0;
-      for (const std::int64_t square : squares) {
-        if (static_cast<double>(square) <= reach) farthest = std::max(farthest, square);
+      const auto reach = static_cast<std::int64_t>(
+          std::min(radius * radius, static_cast<double>(most) * static_cast<double>(most)));
+      LargeVector<std::int32_t> distances(seen.size());
+      kernels::distances_along_columns(bright, n_rows, n_cols, most, distances);
+      std::vector<std::int64_t> squares(width);
+      std::vector<double> work(3 * width + 1);
+      for (std::int64_t r = 0; r < n_rows; ++r) {
+        const std::size_t first = take_row(r);
+        kernels::squares_in_plane(std::span(distances).subspan(first, width), most, squares, work);
+        for (const std::int64_t square : squares) {
+          if (square <= reach && square >= static_cast<std::int64_t>(counts.size())) {
+            counts.resize(static_cast<std::size_t>(square) + 1);
+          }
+        }
+        hits.resize(counts.size());
+        kernels::count_by_distance(row, seen.subspan(first, width), squares, hit, counts, hits);
       }
-      counts.resize(static_cast<std::size_t>(farthest) + 1);
-      hits.resize(counts.size());
-      kernels::count_by_distance(in, seen, squares, hit, counts, hits);
     }
   }
   const auto n = static_cast<py::ssize_t>(counts.size());
@@ -144,7 +225,8 @@ void register_fits(py::module_& m) {
         return std::pair(peak.value, peak.sigma);
       },
       "values"_a);
-  m.def("lowest_peaks", &lowest_peaks, "rows"_a);
+  m.def("subtract_lowest_peaks", &subtract_lowest_peaks<float>, py::arg("rows").noconvert());
+  m.def("subtract_lowest_peaks", &subtract_lowest_peaks<double>, py::arg("rows").noconvert());
   m.def(
       "expected_counts",
       [](const Array<double>& edges, double n, double offset, double noise, double rate,
@@ -155,28 +237,16 @@ void register_fits(py::module_& m) {
         return counts;
       },
       "edges"_a, "n"_a, "offset"_a, "noise"_a, "rate"_a, "gain"_a, "n_peaks"_a);
-  m.def(
-      "charge_cost",
-      [](const Array<double>& edges, const Array<double>& counts, double n, double offset,
-         double noise, double rate, double gain, std::int64_t n_peaks) {
-        const Bins bins(edges, counts);
-        std::vector<double> expected(bins.counts.size());
-        return kernels::charge_cost(bins.edges, bins.counts, {n, offset, noise, rate, gain},
-                                    n_peaks, expected);
-      },
-      "edges"_a, "counts"_a, "n"_a, "offset"_a, "noise"_a, "rate"_a, "gain"_a, "n_peaks"_a);
-  m.def(
-      "charge_gradient",
-      [](const Array<double>& edges, const Array<double>& counts, double n, double offset,
-         double noise, double rate, double gain, std::int64_t n_peaks) {
-        const Bins bins(edges, counts);
-        std::vector<double> expected(bins.counts.size());
-        std::array<double, 5> gradient{};
-        kernels::charge_gradient(bins.edges, bins.counts, {n, offset, noise, rate, gain}, n_peaks,
-                                 expected, gradient);
-        return gradient;
-      },
-      "edges"_a, "counts"_a, "n"_a, "offset"_a, "noise"_a, "rate"_a, "gain"_a, "n_peaks"_a);
+  py::class_<ChargeCost>(m, "ChargeCost")
+      .def(py::init<const Array<double>&, const Array<double>&, double, std::int64_t>(), "edges"_a,
+           "counts"_a, "reach"_a, "most_peaks"_a)
+      .def("__call__", &ChargeCost::cost)
+      .def("gradient", &ChargeCost::gradient)
+      .def("expected", [](ChargeCost& self, double n, double offset, double noise, double rate,
+                          double gain) {
+        const auto counts = self.expected({n, offset, noise, rate, gain});
+        return py::array_t<double>(static_cast<py::ssize_t>(counts.size()), counts.data());
+      });
   m.def(
       "charge_shape_costs",
       [](const Array<double>& edges, const Array<double>& counts, double noise,

@@ -176,6 +176,7 @@ def test_the_cost_is_the_likelihood_ratio_and_has_the_gradient_of_its_difference
     truth = np.array([1e4, 0.3, 0.4, 0.7, 2.1])  # n, offset, noise, rate, gain
     counts = np.random.default_rng(2).poisson(_core.expected_counts(edges, *truth, 8)).astype(float)
     assert (counts == 0).any()
+    cost = _core.ChargeCost(edges, counts, 1e9, 8)
     k = np.arange(8)
     for at in (truth, truth * [1.1, -2, 1.5, 0.5, 0.9]):
         n, offset, noise, rate, gain = at
@@ -184,17 +185,34 @@ def test_the_cost_is_the_likelihood_ratio_and_has_the_gradient_of_its_difference
         expected = n * np.diff(below @ weights)
         known = expected - counts + special.xlogy(counts, counts / expected)
         # Both sum the same terms: they differ by their rounding.
-        assert _core.charge_cost(edges, counts, *at, 8) == pytest.approx(2 * known.sum(), rel=1e-9)
-        for i, slope in enumerate(_core.charge_gradient(edges, counts, *at, 8)):
+        assert cost(*at) == pytest.approx(2 * known.sum(), rel=1e-9)
+        for i, slope in enumerate(cost.gradient(*at)):
             step = np.zeros(5)
             step[i] = 1e-6 * abs(at[i])
-            ahead, behind = (_core.charge_cost(edges, counts, *(at + s), 8) for s in (step, -step))
+            ahead, behind = (cost(*(at + s)) for s in (step, -step))
             # The cost is rounded at 1e-16 of its terms, and cut off after the third derivative.
             difference = (ahead - behind) / (2 * step[i])
             assert slope == pytest.approx(difference, rel=1e-5, abs=1e-3 / abs(at[i]))
+    for no_number in (np.nan, np.inf):
+        for i in range(5):
+            at = [*truth[:i], no_number, *truth[i + 1 :]]
+            assert cost(*at) == np.inf and cost.gradient(*at) == [0.0] * 5
     costs = _core.charge_shape_costs(edges, counts, noise, np.array([[offset, rate, gain, 8]]))
     shape = np.maximum(expected * counts.sum() / expected.sum(), 1e-12)
     assert costs == pytest.approx(-(counts * np.log(shape)).sum(), rel=1e-9)
+
+
+def test_peaks_are_counted_up_to_those_that_reach_into_the_range() -> None:
+    edges, counts = np.linspace(-3, 12, 60), np.ones(59)
+    truth = 1e4, 0.3, 0.4, 0.7, 2.1
+    for reach, n_peaks in ((12.0, 8), (8.9, 7), (8.7, 6), (1.0, 3), (-9.0, 1), (1e9, 20)):
+        cost = _core.ChargeCost(edges, counts, reach, 20)
+        assert np.array_equal(
+            cost.expected(*truth), _core.expected_counts(edges, *truth, n_peaks)
+        ), reach
+    assert np.isfinite(cost(*truth[:4], 1e-300)) and np.isfinite(cost(*truth[:4], 0.0))
+    with pytest.raises(sk.ConfigError, match="at least 1 peak"):
+        _core.ChargeCost(edges, counts, 1.0, 0)
 
 
 def test_goodness_is_the_chi_square_distribution() -> None:

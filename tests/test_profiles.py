@@ -351,6 +351,11 @@ def test_pixels_are_counted_by_their_distance_from_a_bright_one(dtype: type) -> 
             assert count == sum(s == square for s, _ in expected)
             assert hit == sum(s == square and is_hit for s, is_hit in expected)
         assert counts.sum() == len(expected)
+        wide = np.zeros((shape[0], 2 * shape[1] + 3), dtype)
+        for part in (wide[:, 3 : 3 + shape[1]], wide[:, 1 : 1 + 2 * shape[1] : 2]):
+            part[:] = image
+            again = _core.pixels_by_distance(part, usable, 5, 1, radius)
+            assert np.array_equal(again, (counts, hits))
     counts, hits = _core.pixels_by_distance(np.ones((3, 4)), np.ones((3, 4), bool), 5, 1, 9)
     assert len(counts) == len(hits) == 0
     with pytest.raises(sk.ConfigError, match="needs pixels and there"):

@@ -21,6 +21,7 @@ import skipstream as sk
 from skipstream.cli import main
 from skipstream.monitoring import write_comparison
 from skipstream.report import _reduced
+from skipstream.results import write_results
 from skipstream.simulate import simulate
 
 CONFIG: dict[str, Any] = {
@@ -267,6 +268,12 @@ def test_results_come_back_as_they_were(out: Path, tmp_path: Path) -> None:
         assert measure.plot() is not None
 
 
+PACKED = (
+    '{"skipstream_results": 1, "results": [{"amplifier": "U", "measure": "m", "result": {"is": '
+    '"packed", "dtype": "<f8", "stored": "|u1", "shape": [3], "base64": "AAAA"}}]}'
+)
+
+
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
@@ -280,6 +287,11 @@ def test_results_come_back_as_they_were(out: Path, tmp_path: Path) -> None:
          '{"is": "Popen", "args": "x"}}]}', "Popen"),
         ('{"skipstream_results": 1, "results": [{"amplifier": "U", "measure": "m", "result": '
          '{"is": "FitResult"}}]}', "notes"),
+        (PACKED.replace("<f8", "O"), "|u1 holds no |O"),
+        (PACKED.replace("<f8", "<U999"), "holds no <U999"),
+        (PACKED, "a ndarray is no result"),
+        (PACKED.replace("AAAA", "AAA"), "results that are none"),
+        (PACKED.replace("[3]", "[4]"), "reshape"),
     ],
 )  # fmt: skip
 def test_results_that_are_none_are_refused(text: str, wrong: str, tmp_path: Path) -> None:
@@ -287,6 +299,33 @@ def test_results_that_are_none_are_refused(text: str, wrong: str, tmp_path: Path
     path.write_text(text)
     with pytest.raises(sk.ConfigError, match=re.escape(wrong)):
         sk.read_results(path)
+
+
+def test_large_arrays_come_back_as_they_were(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    n = 1200
+    whole = random.integers(-5, 300, n)
+    arrays = [
+        random.normal(size=n), random.normal(size=(30, 40)).astype("f4"), random.random(n) < 0.5,
+        whole, whole.reshape(40, 30)[:, ::2].repeat(3, axis=0), whole.astype("i2"),
+        np.where(whole < 0, whole, 2**62), np.where(whole < 0, 0, 2**64 - 1).astype("u8"),
+        np.full(n, np.nan), np.array(["1", "111", "21", "", "\u00e9"] * 240), whole.astype(">i4"),
+        np.array(["1", "111", "21", ""] * 300), np.array(["12"] * n).astype(">U2"),
+    ]  # fmt: skip
+    places = np.zeros(n, [("pattern", "U3"), ("row", "i8"), ("column", "i8")])
+    places["pattern"], places["row"] = arrays[-2], whole
+    results = [
+        ("U", f"m{i}", sk.FitResult("x", {}, {}, {}, model=array)) for i, array in enumerate(arrays)
+    ]
+    results.append(("U", "p", sk.Patterns({"1": 3}, places, "row", 5)))
+    write_results(tmp_path / "x_measures.json", results)
+    read = sk.read_results(tmp_path / "x_measures.json")["U"]
+    for i, array in enumerate(arrays):
+        model = read[f"m{i}"].model
+        assert model.dtype == array.dtype and model.shape == array.shape
+        assert np.array_equal(model, array, equal_nan=array.dtype.kind == "f"), i
+    assert np.array_equal(read["p"].positions, places)
+    assert len((tmp_path / "x_measures.json").read_bytes()) < 150_000
 
 
 def test_results_are_plain_json(out: Path) -> None:

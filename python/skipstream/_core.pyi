@@ -31,8 +31,8 @@ def simd_level() -> str: ...
 def lowest_peak(values: NDArray[np.float64]) -> tuple[float, float]:
     """Place and width of the lowest peak of finite values, of which it needs 2."""
 
-def lowest_peaks(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Place of the lowest peak of each sorted row; NaN where fewer than 2 pixels are finite."""
+def subtract_lowest_peaks(rows: NDArray[np.float32] | NDArray[np.float64]) -> None:
+    """From each sorted row, in place, its lowest peak; NaN where fewer than 2 pixels are finite."""
 
 def width_of_counts(first: float, counts: NDArray[np.int64]) -> float | None:
     """Width of a Gaussian through counts of whole numbers from `first` on; None: none."""
@@ -70,29 +70,32 @@ def expected_counts(
 ) -> NDArray[np.float64]:
     """Pixels expected between edges: Poisson numbers of electrons with Gaussian noise."""
 
-def charge_cost(
-    edges: NDArray[np.float64],
-    counts: NDArray[np.float64],
-    n: float,
-    offset: float,
-    noise: float,
-    rate: float,
-    gain: float,
-    n_peaks: int,
-) -> float:
-    """Twice the logarithm of the Poisson likelihoods' ratio, data over `expected_counts`."""
+class ChargeCost:
+    """Twice the logarithm of the Poisson likelihoods' ratio, data over expected counts.
 
-def charge_gradient(
-    edges: NDArray[np.float64],
-    counts: NDArray[np.float64],
-    n: float,
-    offset: float,
-    noise: float,
-    rate: float,
-    gain: float,
-    n_peaks: int,
-) -> list[float]:
-    """Derivatives of `charge_cost` by n, offset, noise, rate and gain."""
+    Of n, offset, noise, rate and gain. As many peaks are told apart as have their place up to 5
+    sigma above `reach`, and one more, but no more than `most_peaks`.
+    """
+
+    def __init__(
+        self,
+        edges: NDArray[np.float64],
+        counts: NDArray[np.float64],
+        reach: float,
+        most_peaks: int,
+    ) -> None: ...
+    def __call__(self, n: float, offset: float, noise: float, rate: float, gain: float) -> float:
+        """Infinite where a parameter is no number."""
+
+    def gradient(
+        self, n: float, offset: float, noise: float, rate: float, gain: float
+    ) -> list[float]:
+        """Derivatives by the parameters; 0 where one of them is no number."""
+
+    def expected(
+        self, n: float, offset: float, noise: float, rate: float, gain: float
+    ) -> NDArray[np.float64]:
+        """Counts of the model, as `expected_counts`."""
 
 def charge_shape_costs(
     edges: NDArray[np.float64],

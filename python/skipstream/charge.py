@@ -105,30 +105,18 @@ def _fit_range(
 ) -> tuple[Any, float, Histogram, Floats] | str:  # fmt: skip
     """Fit the pixels between two values; the best of all starts."""
     data = histogram_of(values, low, high, width, unit, is_sorted=True)
-
-    def parameters(
-        n: float, offset: float, noise: float, rate: float, gain: float
-    ) -> tuple[float, float, float, float, float, int]:
-        n_peaks = min(_MAX_PEAKS, int((high + 5 * noise - offset) / gain) + 2)
-        return n, offset, noise, rate, gain, max(n_peaks, 1)
-
-    def cost(*of: float) -> float:
-        return _core.charge_cost(data.edges, data.counts, *parameters(*of))
-
-    def gradient(*of: float) -> list[float]:
-        return _core.charge_gradient(data.edges, data.counts, *parameters(*of))
-
+    cost = _core.ChargeCost(data.edges, data.counts, high, _MAX_PEAKS)
     noise = starts[0]["noise"]
     # A gain that is held must not be: a limit would move it.
     limits = {"n": (0, None), "noise": (noise / 20, noise * 20), "rate": (0, _MAX_RATE),
               "gain": (0 if is_held else noise / 5, None),
               "offset": (low - (high - low), high)}  # fmt: skip
     fixed = ["gain"] if is_held else []
-    fitted = minimise(cost, starts, limits, fixed=fixed, gradient=gradient, is_rough=is_rough)
+    fitted = minimise(cost, starts, limits, fixed=fixed, gradient=cost.gradient, is_rough=is_rough)
     if isinstance(fitted, str):
         return fitted
     minuit, chi2 = fitted
-    return minuit, chi2, data, _core.expected_counts(data.edges, *parameters(*minuit.values))
+    return minuit, chi2, data, cost.expected(*minuit.values)
 
 
 def _shifted(start: dict[str, float], steps: Sequence[int]) -> list[dict[str, float]]:

@@ -21,7 +21,9 @@ __all__ = [
     "FitResult",
     "Histogram",
     "Series",
+    "are_finite",
     "check_mask",
+    "counts_of",
     "differences_from",
     "edges_of",
     "failed",
@@ -98,18 +100,29 @@ def medians_of(lines: NDArray[Any], *, is_sorted: bool = False) -> Floats:
     """
     if lines.shape[1] == 0:
         return np.full(len(lines), np.nan)
-    n = np.count_nonzero(~np.isnan(lines), axis=1)
     length = lines.shape[1]
     middle = length // 2
-    if not is_sorted and length >= _LONG and np.all(n == length):
+    if not is_sorted and length >= _LONG and not np.isnan(lines).any():
         parts = np.partition(lines, middle, axis=1)
         high = parts[:, middle].astype(np.float64)
         return high if length % 2 else (parts[:, :middle].max(axis=1) + high) / 2
     ordered = lines if is_sorted else np.sort(lines, axis=1)
+    if not np.isnan(ordered[:, -1]).any():
+        low, high = ordered[:, (length - 1) // 2], ordered[:, middle]
+        return np.asarray((low.astype(np.float64) + high) / 2)
+    n = counts_of(~np.isnan(ordered))
     number = np.arange(len(ordered))
     low, high = (ordered[number, np.maximum(place, 0)] for place in ((n - 1) // 2, n // 2))
     # Where nothing but NaN is, the first one is it.
     return np.asarray((low.astype(np.float64) + np.where(n > 0, high, np.nan)) / 2)
+
+
+def counts_of(lines: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many are true in every line of ``(n_lines, n)``.
+
+    Line by line: along an axis NumPy makes whole numbers of all of them first.
+    """
+    return np.array([np.count_nonzero(line) for line in lines], np.int64)
 
 
 def are_whole(values: Floats) -> bool:
@@ -194,7 +207,7 @@ def lines_there(
     if mask is not None:
         bits = np.asarray(mask)
         check_mask(bits, values.shape, name)
-        there &= bits == 0
+        there &= ~bits if bits.dtype == bool else bits == 0
     check_lines(values, axis, name)
     return (values, there) if axis == "row" else (values.T, there.T)
 
@@ -363,7 +376,16 @@ def fit_histogram(
 
     The others are those of `minimise`.
     """
-    return minimise(lambda *p: likelihood_ratio(counts, model(*p)), starts, limits)
+
+    def cost(*of: float) -> float:
+        return likelihood_ratio(counts, model(*of)) if are_finite(*of) else math.inf
+
+    return minimise(cost, starts, limits)
+
+
+def are_finite(*numbers: float) -> bool:
+    """Whether none is NaN or infinite."""
+    return all(map(math.isfinite, numbers))
 
 
 def minimise(
@@ -380,7 +402,8 @@ def minimise(
     Parameters
     ----------
     cost
-        Of the parameters, in the order of the starts.
+        Of the parameters, in the order of the starts. Where a parameter makes no difference,
+        Minuit's steps may be NaN: of those it is infinite, and its gradient 0.
     starts
         Values to start from; the best minimum of all is taken.
     limits, fixed
@@ -403,18 +426,13 @@ def minimise(
         ) from None
     names = list(starts[0])
 
-    # Where a parameter makes no difference, Minuit's steps may be NaN: such a start is lost.
-    def cost_there(*of: float) -> float:
-        return cost(*of) if all(map(math.isfinite, of)) else math.inf
+    def named(*of: float) -> float:
+        return cost(*of)
 
-    def gradient_there(*of: float) -> Sequence[float]:
-        assert gradient is not None
-        return gradient(*of) if all(map(math.isfinite, of)) else [0.0] * len(of)
-
-    slope = None if gradient is None else gradient_there
+    named._parameters = dict.fromkeys(names)  # type: ignore[attr-defined]  # or iminuit seeks them
     best = None
     for start in starts:
-        minuit = Minuit(cost_there, *[start[name] for name in names], grad=slope, name=names)
+        minuit = Minuit(named, *[start[name] for name in names], grad=gradient, name=names)
         minuit.errordef = Minuit.LEAST_SQUARES  # twice a log-likelihood grows by 1
         minuit.print_level = -1  # says nothing, not even of matrices
         minuit.strategy = 0  # the Hessian that strategy 1 adds comes below, once

@@ -41,13 +41,14 @@ def _fit_window(data: Histogram, mean: float, sigma: float) -> FitResult:
     if np.count_nonzero(data.counts) < 4:
         return failed("gaussian", units, "the values have no width", data, n)
 
+    of_charge = _core.ChargeCost(data.edges, data.counts, 0.0, 1)
+
     # A charge of no electron, whatever the gain.
     def cost(n: float, mean: float, sigma: float) -> float:
-        return _core.charge_cost(data.edges, data.counts, n, mean, sigma, 0.0, 1.0, 1)
+        return of_charge(n, mean, sigma, 0.0, 1.0)
 
     def gradient(n: float, mean: float, sigma: float) -> list[float]:
-        by_all = _core.charge_gradient(data.edges, data.counts, n, mean, sigma, 0.0, 1.0, 1)
-        return list(by_all[:3])
+        return of_charge.gradient(n, mean, sigma, 0.0, 1.0)[:3]
 
     start = {"n": float(n), "mean": mean, "sigma": sigma}
     limits = {
@@ -74,9 +75,7 @@ def _fit_window(data: Histogram, mean: float, sigma: float) -> FitResult:
         p_value=p_value,
         n_values=n,
         data=data,
-        model=_core.expected_counts(
-            data.edges, values["n"], values["mean"], values["sigma"], 0.0, 1.0, 1
-        ),
+        model=of_charge.expected(values["n"], values["mean"], values["sigma"], 0.0, 1.0),
         notes=of_no_gaussian(p_value),
     )
 

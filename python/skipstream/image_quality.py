@@ -255,9 +255,12 @@ def quality(
     image = np.asarray(mean)
     if image.dtype not in (np.float32, np.float64):
         image = image.astype(np.float64)
-    there = np.isfinite(image) & ~bits
-    rows = np.where(there, image, image.dtype.type(np.nan))
-    if there.any():
+    left_out = ~np.isfinite(image)
+    left_out |= bits
+    rows = np.array(image, order="C")
+    if left_out.any():
+        rows[left_out] = np.nan
+    if not left_out.all():
         found["aveImgS"] = _core.entropy_of_wholes(rows)
     chosen = [histograms[s] for s in sorted(histograms)] if histograms else []
     entropies = np.array([h.entropy for h in chosen])
@@ -271,7 +274,7 @@ def quality(
             errors["imgNoise"] = float(widths.std(ddof=1) / math.sqrt(len(widths)))
     rows.sort(axis=1)
     if _rows_drift(rows):  # less the place of the empty pixels of each
-        np.subtract(rows, _core.lowest_peaks(rows)[:, None], out=rows, casting="same_kind")
+        _core.subtract_lowest_peaks(rows)
     rows = rows.ravel()
     rows.sort()
     pixels = usable_of(rows)

@@ -16,6 +16,8 @@ from .fitting import (
     Floats,
     Histogram,
     Series,
+    are_finite,
+    counts_of,
     differences_from,
     failed,
     goodness,
@@ -146,7 +148,7 @@ def charge_per_axis(
         kept = distance <= reach[:, None]
     else:
         kept = values <= max_charge
-    n = np.count_nonzero(kept, axis=1).astype(np.float64)
+    n = counts_of(kept).astype(np.float64)
     away[~kept] = 0
     shift = np.full(len(n), np.nan)
     np.divide(away.sum(axis=1), n, out=shift, where=n > 0)
@@ -243,7 +245,7 @@ def fit_column_transient(
         The image is not two-dimensional, or the mask has another shape.
     """
     columns = lines_of(image, "column", mask, "fit_column_transient")
-    n = np.count_nonzero(~np.isnan(columns), axis=1)
+    n = counts_of(~np.isnan(columns))
     medians, sigmas = medians_and_sigmas(columns)
     name, units = "column transient", {"amplitude": unit, "length": "column", "baseline": unit}
     n_pixels = int(n.sum())
@@ -427,9 +429,11 @@ def measure_halo(
         return in_rings(n_at * (background + amplitude * np.exp(-r / length)))
 
     def cost(*of: float) -> float:
-        return likelihood_ratio(data.counts, model(*of))
+        return likelihood_ratio(data.counts, model(*of)) if are_finite(*of) else math.inf
 
     def gradient(amplitude: float, length: float, background: float) -> list[float]:
+        if not are_finite(amplitude, length, background):
+            return [0.0, 0.0, 0.0]
         at_radii = n_at * np.exp(-r / length)
         shape = in_rings(at_radii)
         by_length = amplitude / length**2 * in_rings(at_radii * r)

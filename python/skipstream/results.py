@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import _core
 from .fitting import FitResult, Histogram, Series
@@ -26,6 +28,7 @@ _KINDS: dict[str, Any] = {
     for kind in (ChargeProfile, FitResult, Histogram, Patterns, Quality, Series, Spectrum)
 }
 _FORMAT = 1
+_LONG = 1000  # values of an array that nobody reads one by one: it is packed
 
 
 def _plain(value: Any) -> Any:
@@ -37,6 +40,8 @@ def _plain(value: Any) -> Any:
         if value.dtype.names:
             inner = {name: _plain(value[name]) for name in value.dtype.names}
             return {"is": "table", "columns": inner}
+        if value.size >= _LONG and (packed := _packed(value)) is not None:
+            return {"is": "packed", "dtype": value.dtype.str, "shape": value.shape, **packed}
         values = value.tolist()
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             values = _plain(values)  # a look at each number, which others need not
@@ -52,6 +57,22 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _packed(value: NDArray[Any]) -> dict[str, str] | None:
+    """Bytes of an array, of the smallest type that holds what is in it; None: of no such."""
+    values = np.ascontiguousarray(value)
+    if value.dtype.kind in "iu":
+        small = np.result_type(*map(np.min_scalar_type, (value.min(), value.max())))
+        values = values if small.kind == "f" else values.astype(small)
+    elif value.dtype.kind == "U":
+        letters = values.view(np.uint32)
+        if value.dtype.isnative and letters.max() < 128:
+            values = letters.astype(np.uint8).view(f"S{value.dtype.itemsize // 4}")
+    elif value.dtype.kind not in "fb":
+        return None
+    text = binascii.b2a_base64(values.tobytes(), newline=False).decode()
+    return {"stored": values.dtype.str, "base64": text}
+
+
 def _restored(value: Any) -> Any:
     if isinstance(value, list):
         return [_restored(inner) for inner in value]
@@ -64,6 +85,12 @@ def _restored(value: Any) -> Any:
         return dict(zip(value["names"], _restored(value["values"]), strict=True))
     if kind == "array":
         return np.array(_restored(value["values"]), dtype=value["dtype"])
+    if kind == "packed":
+        dtype, stored = np.dtype(value["dtype"]), np.dtype(value["stored"])
+        if dtype.kind not in "biufU" or dtype.itemsize > 8 * stored.itemsize:
+            raise ValueError(f"{stored.str} holds no {dtype.str}")
+        packed = binascii.a2b_base64(value["base64"], strict_mode=True)
+        return np.frombuffer(packed, stored).astype(dtype).reshape(value["shape"])
     if kind == "table":
         columns = {name: _restored(column) for name, column in value["columns"].items()}
         rows = np.empty(

@@ -13,6 +13,7 @@ from .fitting import (
     FitResult,
     Floats,
     Series,
+    counts_of,
     failed,
     goodness,
     histogram_of,
@@ -96,7 +97,7 @@ def noise_vs_skips(
         return failed(name, units, f"needs at least 3 numbers of samples; got {len(numbers)}")
     lines = np.stack([without_masked(planes[n], mask, "noise_vs_skips").ravel() for n in numbers])
     lines[~np.isfinite(lines)] = np.nan
-    n_there = np.count_nonzero(~np.isnan(lines), axis=1)
+    n_there = counts_of(~np.isnan(lines))
     if n_there.min() < 10:
         return failed(name, units, f"needs at least 10 pixels; got {n_there.min()}")
     sigma = medians_and_sigmas(lines)[1] if robust else np.nanstd(lines, axis=1, ddof=1)

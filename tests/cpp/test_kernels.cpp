@@ -1240,12 +1240,18 @@ void distances_are_those_from_the_nearest() {
   for (int n_tries = 0; n_tries < 400; ++n_tries) {
     const auto n_rows = static_cast<std::int64_t>(random() % 12);
     const auto n_cols = static_cast<std::int64_t>(random() % 12);
-    const auto most = static_cast<std::int64_t>(random() % 15);
+    const auto most = static_cast<std::int32_t>(random() % 15);
     std::vector<std::uint8_t> pixels(static_cast<std::size_t>(n_rows * n_cols));
     for (auto& pixel : pixels) pixel = random() % static_cast<unsigned>(n_tries % 9 + 2) == 0;
+    const auto width = static_cast<std::size_t>(n_cols);
+    std::vector<std::int32_t> distances(pixels.size());
     std::vector<std::int64_t> squares(pixels.size());
-    std::vector<double> work(static_cast<std::size_t>(3 * n_cols + 1));
-    squared_distances(pixels, n_rows, n_cols, most, squares, work);
+    std::vector<double> work(3 * width + 1);
+    distances_along_columns(pixels, n_rows, n_cols, most, distances);
+    for (std::size_t first = 0; first < pixels.size(); first += width) {
+      squares_in_plane(std::span(distances).subspan(first, width), most,
+                       std::span(squares).subspan(first, width), work);
+    }
     for (std::size_t i = 0; i < pixels.size(); ++i) {
       std::int64_t expected = (most + 1) * (most + 1);
       for (std::size_t k = 0; k < pixels.size(); ++k) {

@@ -10,22 +10,41 @@ namespace skipstream::kernels {
 
 namespace {
 
+template <class T, bool swapped>
+T stored_at(const std::byte* sample) {
+  std::byte bytes[sizeof(T)];
+  std::memcpy(bytes, sample, sizeof(T));
+  if constexpr (swapped) std::reverse(bytes, bytes + sizeof(T));
+  T stored;
+  std::memcpy(&stored, bytes, sizeof(T));
+  return stored;
+}
+
+template <class T, bool swapped>
+void decode_in_order(const std::byte* samples, std::int64_t n, const SampleFormat& format,
+                     double* values) {
+  constexpr auto size = static_cast<std::int64_t>(sizeof(T));
+  for (std::int64_t i = 0; i < n; ++i) {
+    values[i] = format.scale * static_cast<double>(stored_at<T, swapped>(samples + i * size)) +
+                format.zero;
+  }
+  if constexpr (std::is_integral_v<T>) {
+    if (!format.blank) return;
+    for (std::int64_t i = 0; i < n; ++i) {
+      const auto stored = static_cast<std::int64_t>(stored_at<T, swapped>(samples + i * size));
+      if (stored == *format.blank) values[i] = std::numeric_limits<double>::quiet_NaN();
+    }
+  }
+}
+
 template <class T>
 void decode_as(const std::byte* samples, std::int64_t n, const SampleFormat& format,
                double* values) {
-  const bool swap = format.big_endian != (std::endian::native == std::endian::big);
-  for (std::int64_t i = 0; i < n; ++i) {
-    std::byte bytes[sizeof(T)];
-    std::memcpy(bytes, samples + i * static_cast<std::int64_t>(sizeof(T)), sizeof(T));
-    if (swap) std::reverse(bytes, bytes + sizeof(T));
-    T stored;
-    std::memcpy(&stored, bytes, sizeof(T));
-    values[i] = format.scale * static_cast<double>(stored) + format.zero;
-    if constexpr (std::is_integral_v<T>) {
-      if (format.blank && static_cast<std::int64_t>(stored) == *format.blank) {
-        values[i] = std::numeric_limits<double>::quiet_NaN();
-      }
-    }
+  const bool swapped = format.big_endian != (std::endian::native == std::endian::big);
+  if (swapped) {
+    decode_in_order<T, true>(samples, n, format, values);
+  } else {
+    decode_in_order<T, false>(samples, n, format, values);
   }
 }
 

@@ -5,19 +5,37 @@
 #include <limits>
 
 namespace skipstream::kernels {
-namespace {
 
-/// From distances along the columns to squares of distances in the plane, in place.
-void along_row(std::span<std::int64_t> row, std::int64_t most, std::span<double> work) noexcept {
-  const std::size_t n = row.size();
+void distances_along_columns(std::span<const std::uint8_t> pixels, std::int64_t n_rows,
+                             std::int64_t n_cols, std::int32_t most,
+                             std::span<std::int32_t> distances) noexcept {
+  const auto n = static_cast<std::size_t>(n_cols);
+  const auto row = [&](std::int64_t r) {
+    return distances.subspan(static_cast<std::size_t>(r) * n, n);
+  };
+  for (std::int64_t r = 0; r < n_rows; ++r) {
+    const auto here = pixels.subspan(static_cast<std::size_t>(r) * n, n);
+    for (std::size_t c = 0; c < n; ++c) {
+      const std::int32_t above = r > 0 ? row(r - 1)[c] : most;
+      row(r)[c] = here[c] != 0 ? 0 : std::min(above, most) + 1;
+    }
+  }
+  for (std::int64_t r = n_rows - 1; r-- > 0;) {
+    for (std::size_t c = 0; c < n; ++c) row(r)[c] = std::min(row(r)[c], row(r + 1)[c] + 1);
+  }
+}
+
+void squares_in_plane(std::span<const std::int32_t> distances, std::int32_t most,
+                      std::span<std::int64_t> squares, std::span<double> work) noexcept {
+  const std::size_t n = distances.size();
   const auto centre = work.first(n);       // of the parabolas of the envelope,
   const auto height = work.subspan(n, n);  // the squares there,
   const auto begin = work.subspan(2 * n);  // and from where on one is the lowest
   std::size_t n_parabolas = 0;
   for (std::size_t c = 0; c < n; ++c) {
-    if (row[c] > most) continue;
+    if (distances[c] > most) continue;
     const auto x = static_cast<double>(c);
-    const auto y = static_cast<double>(row[c] * row[c]);
+    const double y = static_cast<double>(distances[c]) * distances[c];
     double from = -std::numeric_limits<double>::infinity();
     for (; n_parabolas > 0; --n_parabolas) {
       const double other = centre[n_parabolas - 1];
@@ -29,9 +47,10 @@ void along_row(std::span<std::int64_t> row, std::int64_t most, std::span<double>
     height[n_parabolas] = y;
     begin[n_parabolas++] = from;
   }
-  const std::int64_t far = (most + 1) * (most + 1);
+  const std::int64_t farthest = std::int64_t{most} * most;
+  const std::int64_t far = farthest + 2 * std::int64_t{most} + 1;
   if (n_parabolas == 0) {
-    std::fill(row.begin(), row.end(), far);
+    std::fill(squares.begin(), squares.end(), far);
     return;
   }
   begin[n_parabolas] = std::numeric_limits<double>::infinity();
@@ -40,34 +59,8 @@ void along_row(std::span<std::int64_t> row, std::int64_t most, std::span<double>
     const auto x = static_cast<double>(c);
     while (begin[k + 1] < x) ++k;
     const auto square = static_cast<std::int64_t>((x - centre[k]) * (x - centre[k]) + height[k]);
-    row[c] = square > most * most ? far : square;
+    squares[c] = square > farthest ? far : square;
   }
-}
-
-}  // namespace
-
-void squared_distances(std::span<const std::uint8_t> pixels, std::int64_t n_rows,
-                       std::int64_t n_cols, std::int64_t most, std::span<std::int64_t> squares,
-                       std::span<double> work) noexcept {
-  const auto n = static_cast<std::size_t>(n_cols);
-  const auto row = [&](std::int64_t r) {
-    return squares.subspan(static_cast<std::size_t>(r) * n, n);
-  };
-  for (std::int64_t r = 0; r < n_rows; ++r) {
-    const auto here = pixels.subspan(static_cast<std::size_t>(r) * n, n);
-    for (std::size_t c = 0; c < n; ++c) {
-      const std::int64_t above = r > 0 ? row(r - 1)[c] + 1 : most + 1;
-      row(r)[c] = here[c] != 0 ? 0 : std::min(above, most + 1);
-    }
-  }
-  for (std::int64_t r = n_rows - 1; r >= 0; --r) {
-    for (std::size_t c = 0; c < n && r + 1 < n_rows; ++c) {
-      row(r)[c] = std::min(row(r)[c], row(r + 1)[c] + 1);
-    }
-    // The row below has been read.
-    if (r + 1 < n_rows) along_row(row(r + 1), most, work);
-  }
-  if (n_rows > 0) along_row(row(0), most, work);
 }
 
 namespace {

@@ -254,12 +254,31 @@ class SortedBins {
   std::size_t n_counted_ = 0;
 };
 
-/// Bins under a kernel of `half` bins to each side, counted and smoothed from the lower end on as
-/// far as they are asked for; behind the ends there is nothing.
-template <std::size_t half>
+/// A Gaussian of four bins' width, cut off at four of its widths.
+struct SmoothingKernel {
+  static constexpr std::size_t half = 16;
+  double weights[2 * half + 1];
+  double squares = 0;  ///< the sum of them
+
+  SmoothingKernel() noexcept {
+    double sum = 0;
+    for (std::size_t k = 0; k < 2 * half + 1; ++k) {
+      const double u = (static_cast<double>(k) - static_cast<double>(half)) / 4;
+      weights[k] = std::exp(-u * u / 2);
+      sum += weights[k];
+    }
+    for (double& weight : weights) {
+      weight /= sum;
+      squares += weight * weight;
+    }
+  }
+};
+
+/// Bins under a kernel, counted and smoothed from the lower end on as far as they are asked for;
+/// behind the ends there is nothing.
 class SmoothBins {
  public:
-  SmoothBins(SortedBins counts, const double (&kernel)[2 * half + 1], std::span<double> bins,
+  SmoothBins(SortedBins counts, const SmoothingKernel& kernel, std::span<double> bins,
              std::span<double> smooth) noexcept
       : counts_(counts), kernel_(kernel), bins_(bins), smooth_(smooth) {}
 
@@ -277,6 +296,7 @@ class SmoothBins {
  private:
   // Each density is summed in the order of the kernel, eight at a time; most blocks are empty.
   static constexpr std::size_t block = 8;
+  static constexpr std::size_t half = SmoothingKernel::half;
 
   void make_block() noexcept {
     const std::size_t first = n_made_;
@@ -290,7 +310,7 @@ class SmoothBins {
       const std::size_t begin = first > half ? first - half : 0;
       std::copy(bins_.data() + begin, bins_.data() + seen_, around + (begin + half - first));
       for (std::size_t k = 0; k < 2 * half + 1; ++k) {
-        for (std::size_t j = 0; j < block; ++j) density[j] += kernel_[k] * around[j + k];
+        for (std::size_t j = 0; j < block; ++j) density[j] += kernel_.weights[k] * around[j + k];
       }
     }
     n_made_ = std::min(bins_.size(), first + block);
@@ -298,7 +318,7 @@ class SmoothBins {
   }
 
   SortedBins counts_;
-  const double (&kernel_)[2 * half + 1];
+  const SmoothingKernel& kernel_;
   std::span<double> bins_;
   std::span<double> smooth_;
   std::size_t n_made_ = 0;
@@ -389,27 +409,15 @@ Location lowest_peak_of_sorted(std::span<const double> values, std::span<double>
   const double reach = (values[n - 1 - n / 2000] - low) / step + 16;
   const auto n_bins =
       static_cast<std::size_t>(std::clamp(reach, 32.0, static_cast<double>(bins.size())));
-  constexpr std::size_t half = 16;
-  double kernel[2 * half + 1];
-  double sum = 0;
-  for (std::size_t k = 0; k < 2 * half + 1; ++k) {
-    const double u = (static_cast<double>(k) - static_cast<double>(half)) / 4;
-    kernel[k] = std::exp(-u * u / 2);
-    sum += kernel[k];
-  }
-  double squares = 0;
-  for (double& weight : kernel) {
-    weight /= sum;
-    squares += weight * weight;
-  }
-  SmoothBins<half> density(SortedBins(values, low, step), kernel, bins.first(n_bins), smooth);
+  static const SmoothingKernel kernel;
+  SmoothBins density(SortedBins(values, low, step), kernel, bins.first(n_bins), smooth);
   // No density is above this one; only a peak that is low against it has to know the highest.
-  const double most = kernel[half] * static_cast<double>(n);
+  const double most = kernel.weights[kernel.half] * static_cast<double>(n);
   std::size_t top = 0;  // the highest place since the last valley
   for (std::size_t i = 1; i < n_bins; ++i) {
     if (density[i] > smooth[top]) top = i;
     const double fall = smooth[top] - smooth[i];
-    if (!(fall > 0.1 * smooth[top] && fall > 5 * std::sqrt(smooth[top] * squares))) continue;
+    if (!(fall > 0.1 * smooth[top] && fall > 5 * std::sqrt(smooth[top] * kernel.squares))) continue;
     if (smooth[top] > 0.01 * most || smooth[top] > 0.01 * density.highest()) break;
     top = i;
   }
