@@ -54,8 +54,8 @@ struct Bins {
   }
 };
 
-/// How badly a model of charge fits to counts, as a minimiser asks for it: of n, offset, noise, rate
-/// and gain, which may be no numbers.
+/// How badly a model of charge fits to counts, as a minimiser asks for it: of n, offset, noise,
+/// rate and gain, which may be no numbers.
 class ChargeCost {
  public:
   /// There are as many peaks as have their place up to 5 sigma above `reach`, and one more.
@@ -242,11 +242,11 @@ void register_fits(py::module_& m) {
            "counts"_a, "reach"_a, "most_peaks"_a)
       .def("__call__", &ChargeCost::cost)
       .def("gradient", &ChargeCost::gradient)
-      .def("expected", [](ChargeCost& self, double n, double offset, double noise, double rate,
-                          double gain) {
-        const auto counts = self.expected({n, offset, noise, rate, gain});
-        return py::array_t<double>(static_cast<py::ssize_t>(counts.size()), counts.data());
-      });
+      .def("expected",
+           [](ChargeCost& self, double n, double offset, double noise, double rate, double gain) {
+             const auto counts = self.expected({n, offset, noise, rate, gain});
+             return py::array_t<double>(static_cast<py::ssize_t>(counts.size()), counts.data());
+           });
   m.def(
       "charge_shape_costs",
       [](const Array<double>& edges, const Array<double>& counts, double noise,

@@ -140,11 +140,10 @@ class PyPipeline {
   PyPipeline(const py::object& stages, const ImageInfo& image, int threads, std::int64_t chunk_rows,
              std::int64_t row_multiple, std::int64_t spool_bytes,
              const std::filesystem::path& spool_folder, const std::vector<std::size_t>& taps,
-             const py::object& on_rows, const py::dict& foreign,
-             const std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>& keep_samples,
-             std::int64_t n_histograms, const py::object& fit_gain, const py::object& mask,
-             bool whole_rows, std::int64_t source_bytes, std::int64_t memory_bytes,
-             const py::object& alarms, const py::object& on_alarm, bool row_statistics)
+             const py::object& on_rows, const py::dict& foreign, std::int64_t n_histograms,
+             const py::object& fit_gain, const py::object& mask, bool whole_rows,
+             std::int64_t source_bytes, std::int64_t memory_bytes, const py::object& alarms,
+             const py::object& on_alarm, bool row_statistics)
       : image_(image) {
     if (threads < 1)
       throw ConfigError("threads: must be at least 1; got " + std::to_string(threads));
@@ -173,10 +172,6 @@ class PyPipeline {
     } else {
       options.spool_folder = spool_folder.string();
     }
-    for (const auto& [begin_col, end_col, row_step] : keep_samples) {
-      options.kept_regions.push_back({begin_col, end_col, row_step});
-    }
-    kept_ = keep_samples;
     options.n_histograms = n_histograms;
     if (!mask.is_none()) {
       const auto bits =
@@ -394,14 +389,33 @@ class PyPipeline {
   /// How many rows of `keep_planes` are there.
   [[nodiscard]] std::int64_t rows_kept(std::size_t number) const { return rows_kept_.at(number); }
 
-  /// `(n_kept_rows, n_cols of the region, n_skips)` as stored, of the rows that were there: a view,
-  /// for when all rows have been pushed.
-  [[nodiscard]] py::array kept_samples(std::size_t region) const {
-    const auto& [begin_col, end_col, row_step] = kept_.at(region);
-    const std::int64_t n_rows = (pipeline_->rows_sampled() + row_step - 1) / row_step;
-    return {py::dtype::from_args(py::str(dtype_name(pipeline_->records_format()))),
-            std::vector<py::ssize_t>{n_rows, end_col - begin_col, image_.n_skips},
-            pipeline_->records().kept(region).data(), py::cast(*this)};
+  std::size_t keep_samples(std::int64_t begin_col, std::int64_t end_col, std::int64_t row_step,
+                           std::vector<std::string> statistics) {
+    const std::size_t region =
+        pipeline_->keep({begin_col, end_col, row_step, std::move(statistics)});
+    plan_ = plan_dict(pipeline_->plan());
+    return region;
+  }
+
+  /// Of the rows that were there, for when all have been pushed: `(n_kept_rows, n_cols of the
+  /// region, n_skips)` as stored, or `(n_statistics, n_kept_rows, n_cols of the region)`; a view.
+  [[nodiscard]] py::array kept_samples(std::size_t number) const {
+    const auto& records = pipeline_->records();
+    const auto& region = records.region(number);
+    const std::int64_t n_rows = (pipeline_->rows_sampled() + region.row_step - 1) / region.row_step;
+    const std::int64_t n_cols = region.end_col - region.begin_col;
+    if (region.statistics.empty()) {
+      return {py::dtype::from_args(py::str(dtype_name(pipeline_->records_format()))),
+              std::vector<py::ssize_t>{n_rows, n_cols, image_.n_skips},
+              records.samples(number).data(), py::cast(*this)};
+    }
+    const auto n = static_cast<std::int64_t>(region.statistics.size());
+    const auto values = records.values(number);
+    const auto size = static_cast<std::int64_t>(sizeof(double));
+    return {py::dtype::of<double>(), std::vector<py::ssize_t>{n, n_rows, n_cols},
+            std::vector<py::ssize_t>{static_cast<std::int64_t>(values.size()) / n * size,
+                                     n_cols * size, size},
+            values.data(), py::cast(*this)};
   }
 
   /// Of the first samples of all pixels, as stored: number of bin 0 `(n,)`, counts `(n, n_bins)`,
@@ -500,9 +514,8 @@ class PyPipeline {
   std::vector<RowStatistics> row_statistics_;
   std::vector<py::object> kept_planes_;
   std::map<std::size_t, std::int64_t> rows_kept_;  ///< by stage
-  std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>> kept_;
-  std::vector<std::size_t> taken_;  ///< rows
-  std::vector<py::object> tables_;  ///< those that NumPy has taken over
+  std::vector<std::size_t> taken_;                 ///< rows
+  std::vector<py::object> tables_;                 ///< those that NumPy has taken over
   bool finished_ = false;
   std::atomic<bool> busy_ = false;
 };
@@ -570,18 +583,16 @@ void register_pipeline(py::module_& m) {
   py::class_<PyPipeline>(m, "Pipeline")
       .def(py::init<const py::object&, const ImageInfo&, int, std::int64_t, std::int64_t,
                     std::int64_t, const std::string&, const std::vector<std::size_t>&,
-                    const py::object&, const py::dict&,
-                    const std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>&,
-                    std::int64_t, const py::object&, const py::object&, bool, std::int64_t,
-                    std::int64_t, const py::object&, const py::object&, bool>(),
+                    const py::object&, const py::dict&, std::int64_t, const py::object&,
+                    const py::object&, bool, std::int64_t, std::int64_t, const py::object&,
+                    const py::object&, bool>(),
            "stages"_a, "image"_a, py::kw_only(), "threads"_a = 1, "chunk_rows"_a = 0,
            "row_multiple"_a = 1, "spool_bytes"_a = -1, "spool_folder"_a = "",
            "taps"_a = std::vector<std::size_t>(), "on_rows"_a = py::none(),
-           "foreign"_a = py::dict(),
-           "keep_samples"_a = std::vector<std::tuple<std::int64_t, std::int64_t, std::int64_t>>(),
-           "n_histograms"_a = 0, "fit_gain"_a = py::none(), "mask"_a = py::none(),
-           "whole_rows"_a = false, "source_bytes"_a = 0, "memory_bytes"_a = -1,
-           "alarms"_a = py::list(), "on_alarm"_a = py::none(), "row_statistics"_a = false)
+           "foreign"_a = py::dict(), "n_histograms"_a = 0, "fit_gain"_a = py::none(),
+           "mask"_a = py::none(), "whole_rows"_a = false, "source_bytes"_a = 0,
+           "memory_bytes"_a = -1, "alarms"_a = py::list(), "on_alarm"_a = py::none(),
+           "row_statistics"_a = false)
       .def_property_readonly("plan", &PyPipeline::plan)
       .def_property_readonly("rows_pushed", &PyPipeline::rows_pushed)
       .def("push", &PyPipeline::push, "samples"_a)
@@ -591,6 +602,8 @@ void register_pipeline(py::module_& m) {
       .def("finish", &PyPipeline::finish)
       .def("add_writer", &PyPipeline::add_writer, "stage"_a, "writer"_a, "images"_a,
            py::keep_alive<1, 3>())
+      .def("keep_samples", &PyPipeline::keep_samples, "begin_col"_a, "end_col"_a, "row_step"_a,
+           "statistics"_a = std::vector<std::string>())
       .def("keep_planes", &PyPipeline::keep_planes, "stage"_a, "planes"_a, "mask"_a)
       .def("take_rows", &PyPipeline::take_rows, "table"_a)
       .def("take_row_statistics", &PyPipeline::take_row_statistics)

@@ -205,14 +205,24 @@ def test_kept_samples_are_those_of_the_rows(raw: dict[str, NDArray[np.int32]]) -
             pipeline = _core.Pipeline(
                 [{"kind": "compress_skips"}],
                 _core.ImageInfo(n_cols=N_COLS, n_skips=5, dtype=dtype, n_rows=17),
-                threads=2, chunk_rows=chunk_rows, keep_samples=[(0, 200, step), (7, 8, 1)],
-                n_histograms=5,
+                threads=2, chunk_rows=chunk_rows, n_histograms=5,
             )  # fmt: skip
+            for number, region in enumerate([(0, 200, step), (7, 8, 1)]):
+                assert pipeline.keep_samples(*region) == number
+            names = ["mean(3)", "sample(-1)"]
+            assert pipeline.keep_samples(3, 90, step, names) == 2
+            room = pipeline.plan["record_bytes"]
             for row in range(0, 17, 6):
                 pipeline.push(array[row : row + 6])
             pipeline.finish()
             np.testing.assert_array_equal(pipeline.kept_samples(0), array[::step])
             np.testing.assert_array_equal(pipeline.kept_samples(1), array[:, 7:8])
+            part = np.ascontiguousarray(array[::step, 3:90])
+            planes = sk.compress_skips(part, names)
+            kept = pipeline.kept_samples(2)
+            assert kept.shape == (2, *part.shape[:2])
+            np.testing.assert_array_equal(kept, [planes[name] for name in names])
+            assert room > sum(pipeline.kept_samples(number).nbytes for number in range(3))
             if "f" in dtype:
                 continue
             check_histograms(pipeline, array)
@@ -243,12 +253,14 @@ def test_rows_that_are_missing_are_not_among_the_kept_ones() -> None:
     pipeline = _core.Pipeline(
         [{"kind": "compress_skips"}],
         _core.ImageInfo(n_cols=2, n_skips=3, dtype="<i4", n_rows=5),
-        keep_samples=[(0, 2, 2)],
     )
+    pipeline.keep_samples(0, 2, 2)
+    pipeline.keep_samples(0, 1, 2, ["mean"])
     pipeline.push(np.ones((3, 2, 3), "<i4"))
     pipeline.push_missing(2)
     pipeline.finish()
     assert pipeline.kept_samples(0).shape == (2, 2, 3)
+    assert pipeline.kept_samples(1).tolist() == [[[1], [1]]]
 
 
 def test_large_images_keep_a_part_of_their_rows(tmp_path: Path) -> None:
@@ -260,10 +272,56 @@ def test_large_images_keep_a_part_of_their_rows(tmp_path: Path) -> None:
         "measure": [{"kind": "noise_vs_skips"}],
     })  # fmt: skip
     (result,) = sk.run(config, [tmp_path / "a.fits"])
-    # 48 MB of samples: every third row is kept, from row 6 on.
-    assert result.report["plan"]["record_bytes"] == 100 * 100 * 400 * 4
+    # 48 MB of samples: every third row is taken, from row 6 on, and its means are kept.
+    n_kept = 8 * 100 * 100 * len(result.measures["noise_vs_skips"].series.x)
+    assert n_kept < result.report["plan"]["record_bytes"] < n_kept + 200_000
     assert result.measures["noise_vs_skips"].n_values == 98 * 100
     assert result.measures["noise_vs_skips"]["sigma_1"] == pytest.approx(3, rel=0.03)
+
+
+def test_samples_are_measured_in_adu_and_without_those_that_are_missing(tmp_path: Path) -> None:
+    samples = np.rint(np.random.default_rng(1).normal(1000, 20, (60, 80, 50))).astype("<i2")
+    samples[..., 0] += 5
+    missing = samples.copy()
+    missing[::4, 7, 20] = -32768
+    config = {
+        "input": {"n_skips": 50},
+        "stage": [{"kind": "compress_skips"}],
+        "measure": [
+            {"kind": "noise_vs_skips"}, {"kind": "charge_loss"}, {"kind": "noise_spectrum"},
+        ],
+    }  # fmt: skip
+    found = {}
+    for name, stored, cards, stages in (
+        ("plain", samples, {}, []),
+        ("scaled", samples, {"BSCALE": 0.5, "BZERO": 100.0}, []),
+        ("blank", missing, {"BLANK": -32768}, []),
+        ("inverted", samples, {}, [{"kind": "correct_polarity"}]),
+    ):
+        hdu = fits.ImageHDU(stored.reshape(60, -1))
+        hdu.header.update(cards)
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(
+            tmp_path / f"{name}.fits", output_verify="ignore"
+        )
+        whole = sk.load_config({**config, "stage": [*stages, *config["stage"]]})
+        (result,) = sk.run(whole, [tmp_path / f"{name}.fits"])
+        assert result.status == "done", result.message
+        found[name] = result.measures
+    plain = found["plain"]
+    assert plain["noise_vs_skips"]["sigma_1"] == pytest.approx(20, rel=0.03)
+    assert plain["charge_loss"]["mean_difference"] == pytest.approx(5, abs=2)
+    for name, factor in (("scaled", 0.5), ("inverted", -1.0), ("blank", 1.0)):
+        close = {"rel": 1e-9} if name != "blank" else {"rel": 0.01}
+        noise, loss, spectrum = found[name].values()
+        for quantity in ("sigma_1", "sigma_last"):
+            expected = abs(factor) * plain["noise_vs_skips"][quantity]
+            assert noise[quantity] == pytest.approx(expected, **close), name
+        expected = factor * plain["charge_loss"]["mean_difference"]
+        assert loss["mean_difference"] == pytest.approx(expected, **close), name
+        expected = abs(factor) * plain["noise_spectrum"].amplitude
+        assert spectrum.amplitude == pytest.approx(expected, **close), name
+        n_without = plain["noise_spectrum"].n_series - spectrum.n_series
+        assert n_without == (15 if name == "blank" else 0)
 
 
 def test_the_raw_file_is_read_once(path: Path, tmp_path: Path) -> None:

@@ -474,19 +474,31 @@ def raw_pipeline(**options: Any) -> _core.Pipeline:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("n_rows", "region", "message"),
     [
-        ({"keep_samples": [(0, 4, 1)], "size": {"n_rows": -1}}, "need the number of rows before"),
-        ({"keep_samples": [(-1, 4, 1)]}, "columns -1 to 4 of every row 1 are not in the image"),
-        ({"keep_samples": [(2, 2, 1)]}, "columns 2 to 2"),
-        ({"keep_samples": [(0, 5, 1)]}, "columns 0 to 5"),
-        ({"keep_samples": [(0, 4, 0)]}, "of every row 0"),
-        ({"mask": np.zeros((3, 5), "u4")}, "mask: must have the 3 x 4 pixels of the image"),
+        (-1, (0, 4, 1), "need the number of rows before"),
+        (3, (-1, 4, 1), "columns -1 to 4 of every row 1 are not in the image"),
+        (3, (2, 2, 1), "columns 2 to 2"),
+        (3, (0, 5, 1), "columns 0 to 5"),
+        (3, (0, 4, 0), "of every row 0"),
+        (3, (0, 4, 1, ["mena"]), 'no statistic "mena"; did you mean "mean"'),
     ],
 )
-def test_what_a_pipeline_cannot_keep_is_refused(options: dict[str, Any], message: str) -> None:
+def test_what_a_pipeline_cannot_keep_is_refused(
+    n_rows: int, region: tuple[Any, ...], message: str
+) -> None:
     with pytest.raises(sk.ConfigError, match=message):
-        raw_pipeline(**options)
+        raw_pipeline(size={"n_rows": n_rows}).keep_samples(*region)
+
+
+def test_what_comes_too_late_is_refused() -> None:
+    with pytest.raises(sk.ConfigError, match="mask: must have the 3 x 4 pixels of the image"):
+        raw_pipeline(mask=np.zeros((3, 5), "u4"))
+    for pushed in (np.zeros((1, 4, 2), "<i2"), np.zeros(3, "<i2")):
+        pipeline = raw_pipeline()
+        pipeline.push(pushed)
+        with pytest.raises(sk.Error, match="keep comes before push"):
+            pipeline.keep_samples(0, 4, 1)
 
 
 def test_rows_and_samples_must_be_whole() -> None:

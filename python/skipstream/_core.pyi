@@ -268,7 +268,6 @@ class Pipeline:
         taps: Sequence[int] = ...,
         on_rows: Callable[[int, NDArray[np.float64], NDArray[np.uint32], int], None] | None = ...,
         foreign: Mapping[str, Callable[[NDArray[np.float64]], Any]] = ...,
-        keep_samples: Sequence[tuple[int, int, int]] = ...,
         n_histograms: int = ...,
         fit_gain: Callable[[NDArray[np.float32]], float] | None = ...,
         mask: NDArray[np.uint32] | None = ...,
@@ -307,8 +306,16 @@ class Pipeline:
     def tables(self) -> list[dict[str, Any]]: ...
     @property
     def rows_pushed(self) -> int: ...
+    def keep_samples(
+        self, begin_col: int, end_col: int, row_step: int, statistics: Sequence[str] = ...
+    ) -> int:
+        """Keep samples of a region, or statistics of them, from the first row on; its number."""
+
     def kept_samples(self, region: int) -> NDArray[Any]:
-        """Samples of a region (begin_col, end_col, row_step), as stored: a view, after all rows."""
+        """What was kept of a region, after all rows: a view.
+
+        ``(n_rows, n_cols, n_skips)`` as stored, or ``(n_statistics, n_rows, n_cols)`` of float64.
+        """
 
     def sample_histograms(self) -> tuple[NDArray[np.int64], ...]:
         """Bin 0 ``(n,)``, counts ``(n, n_bins)``, numbers below and above, of the first samples."""

@@ -259,7 +259,6 @@ class ImageRun:
             row_multiple=samples.piece_rows,
             spool_folder=str(exposure.folder or ""),
             foreign=reducers_of(config.stages),
-            keep_samples=taken.keep_samples if taken is not None else (),
             n_histograms=taken.n_histograms if taken is not None else 0,
             fit_gain=_fit_gain if taken is None else taken.fit_gain,
             mask=exposure._known_mask(image),
@@ -269,6 +268,8 @@ class ImageRun:
             alarms=config.alarms,
             on_alarm=self._alarm if config.alarms else None,
         )
+        if taken is not None:
+            taken.keep_samples(pipeline)
         planned = pipeline.plan["total_bytes"]
         if taken is not None:
             for stage, name in measured.items():

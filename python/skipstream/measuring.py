@@ -32,7 +32,6 @@ from .gaussian import fit_gaussian
 from .image_quality import N_HISTOGRAMS, UNITS, Quality, SampleCounts, quality
 from .layout import ImageLayout
 from .patterns import Patterns, find_patterns, measure_crosstalk
-from .pipeline import compress_skips
 from .profiles import ChargeProfile, charge_per_axis, fit_column_transient, measure_halo
 from .reading import Samples
 from .reference import sample_stages, toml_value, unknown_name
@@ -55,10 +54,11 @@ __all__ = [
     "read_measures",
 ]
 
-#: Samples kept of an image for one region, at most: rows are left out evenly.
+#: Samples of an image that a measure takes, at most: rows are left out evenly.
 KEPT_BYTES = 16 << 20
-#: Pixels whose spectra are averaged, about.
+#: Pixels whose spectra are averaged, about; and samples kept for that, unless so many need more.
 MOST_SERIES = 4096
+SERIES_BYTES = 4 << 20
 _GENERAL = {
     "kind": "what is measured",
     "name": "of the results; the default is the kind",
@@ -76,8 +76,13 @@ _SHARED = {
 _REGIONS = ("auto", "active", "overscan", "all")
 
 
+def _means(first: int, n_skips: int, parameters: Mapping[str, Any]) -> list[str]:
+    """What `_noise` takes of the samples in use."""
+    return [f"mean({n})" for n in skips_to_show(n_skips, parameters["n_points"])]
+
+
 def _noise(
-    samples: NDArray[Any],
+    planes: Mapping[str, NDArray[np.float64]],
     *,
     n_points: int = 30,
     robust: bool = True,
@@ -97,16 +102,14 @@ def _noise(
     subtract_rows
         Around the median of each row, whose pedestal is no noise of a pixel.
     """
-    shown = skips_to_show(samples.shape[-1], n_points)
-    made = planes_by_skips(compress_skips(samples, [f"mean({n})" for n in shown]))
-    planes = np.stack([np.asarray(plane, np.float64) for plane in made.values()])
-    n_cols = samples.shape[1]
+    means = np.stack(list(planes.values()))
+    n_cols = means.shape[2]
     if subtract_rows and n_cols > 1:
-        planes -= medians_of(planes.reshape(-1, n_cols)).reshape(planes.shape[:2])[..., None]
+        means -= medians_of(means.reshape(-1, n_cols)).reshape(means.shape[:2])[..., None]
         # A value less the median of n values has this part of its variance, for a Gaussian.
-        planes /= math.sqrt(1 - (2 - math.pi / 2) / n_cols)
-    planes_of = dict(zip(made, planes, strict=True))
-    return noise_vs_skips(planes_of, robust=robust, gain=gain)
+        means /= math.sqrt(1 - (2 - math.pi / 2) / n_cols)
+    of_means = planes_by_skips(dict(zip(planes, means, strict=True)))
+    return noise_vs_skips(of_means, robust=robust, gain=gain)
 
 
 def _spectrum(
@@ -136,8 +139,21 @@ def _spectrum(
     return noise_spectrum(samples, over=over, sample_time_s=sample_time_s)
 
 
+def _two_samples(first: int, n_skips: int, parameters: Mapping[str, Any]) -> list[str]:
+    """What `_charge_loss` takes of the samples in use."""
+    found = []
+    for name in ("sample", "reference"):
+        number = parameters[name]
+        if not -n_skips <= number < n_skips:
+            raise _core.ConfigError(
+                f"charge_loss.{name}: must be below n_skips = {n_skips}; got {number}"
+            )
+        found.append(f"sample({first + number % n_skips})")
+    return found
+
+
 def _charge_loss(
-    samples: NDArray[Any],
+    planes: Mapping[str, NDArray[np.float64]],
     *,
     sample: int = 0,
     reference: int = -1,
@@ -153,12 +169,8 @@ def _charge_loss(
     n_sigma
         A pixel beyond so many widths of the core has lost or gained charge.
     """
-    n = samples.shape[-1]
-    for name, value in (("sample", sample), ("reference", reference)):
-        if not -n <= value < n:
-            raise _core.ConfigError(f"charge_loss.{name}: must be below n_skips = {n}; got {value}")
-    first, other = (samples[..., s].astype(np.float64) for s in (sample, reference))
-    return charge_loss(first, other, n_sigma=n_sigma, unit=unit)
+    both = list(planes.values())
+    return charge_loss(both[0], both[-1], n_sigma=n_sigma, unit=unit)
 
 
 def _slices(
@@ -286,17 +298,21 @@ class Measure:
     ----------
     function
         Of the pixels ``(n_rows, n_cols)`` with the keyword ``mask``, of the samples ``(n_rows,
-        n_cols, n_skips)``, of the pixels of two amplifiers, or of all planes of compress_skips and
-        the histograms of samples.
+        n_cols, n_skips)`` or planes of their statistics, of the pixels of two amplifiers, or of all
+        planes of compress_skips and the histograms of samples.
     takes
         ``"pixels"``, ``"samples"``, ``"pairs"`` or ``"quality"``.
     region
         The columns that it takes unless told.
+    statistics
+        Those of the samples that it takes, of the first one in use, how many are, and the
+        parameters; None: all samples.
     """
 
     function: Callable[..., Any]
     takes: str
     region: str = "active"
+    statistics: Callable[[int, int, Mapping[str, Any]], list[str]] | None = None
 
     def parameters(self) -> dict[str, inspect.Parameter]:
         """Keyword-only parameters that a config may give."""
@@ -309,8 +325,8 @@ class Measure:
 
 #: Kind to process.
 MEASURES: dict[str, Measure] = {
-    "noise_vs_skips": Measure(_noise, "samples", "auto"),
-    "charge_loss": Measure(_charge_loss, "samples"),
+    "noise_vs_skips": Measure(_noise, "samples", "auto", _means),
+    "charge_loss": Measure(_charge_loss, "samples", statistics=_two_samples),
     "noise_spectrum": Measure(_spectrum, "samples", "all"),
     "fit_calibration": Measure(fit_calibration, "pixels"),
     "fit_dark_current": Measure(_dark_current, "pixels"),
@@ -374,7 +390,7 @@ def measures_markdown() -> str:
 
 _TAKES = {
     "pixels": "the pixels after a stage",
-    "samples": "samples of the image, of as many rows as 16 MiB hold",
+    "samples": "samples of rows spread evenly over the image, at most 16 MiB of them",
     "pairs": "the pixels of two amplifiers of a file, every pair in both orders",
     "quality": "all planes of compress_skips, and histograms of the first 30 samples",
 }
@@ -579,14 +595,12 @@ class Taken:
         self.measures = measures
         self._fits_gain = fits_gain
         self.image = image
-        self._regions: dict[tuple[int, int], int] = {}
-        for measure in measures:
-            if MEASURES[measure.kind].takes == "samples":
-                self._regions.setdefault(self._kept_columns(measure), len(self._regions))
+        # Of each measure of samples: the number of its region, row step and statistics.
+        self._regions: dict[str, tuple[int, int, list[str]]] = {}
         dtype = np.dtype(samples.dtype)
         self._sample_bytes = dtype.itemsize * image.n_skips
         self._has_histograms = dtype.kind != "f" and samples.scale == 1
-        self._zero = samples.zero
+        self._scale, self._zero, self._blank = samples.scale, samples.zero, samples.blank
         self._planes: dict[str, dict[str, NDArray[np.float32]]] = {}
         self._masks: dict[str, NDArray[np.uint32]] = {}
         self._units: dict[str, str] = {}
@@ -612,20 +626,29 @@ class Taken:
             region, (0, n_cols)
         )
 
-    def _kept_columns(self, measure: MeasureConfig) -> tuple[int, int]:
-        """Columns whose samples are kept: few, or all of them, which serve all other regions."""
-        begin, end = self._columns(measure)
-        n_cols = self.image.n_cols
-        return (begin, end) if 2 * (end - begin) < n_cols else (0, n_cols)
-
-    @property
-    def keep_samples(self) -> list[tuple[int, int, int]]:
-        """Regions for the core: first column, column after the last, step of rows."""
-        kept = []
-        for begin, end in self._regions:
-            row_bytes = (end - begin) * self._sample_bytes
-            kept.append((begin, end, max(1, -(-self.image.n_rows * row_bytes // KEPT_BYTES))))
-        return kept
+    def keep_samples(self, pipeline: _core.Pipeline) -> None:
+        """Let the core keep what the measures need of the samples."""
+        shared: dict[tuple[int, int, int], int] = {}
+        first, n_used = pipeline.plan["first_used_skip"], pipeline.plan["n_used_skips"]
+        for measure in self.measures:
+            kind = MEASURES[measure.kind]
+            if kind.takes != "samples":
+                continue
+            begin, end = self._columns(measure)
+            n_rows, width = self.image.n_rows, end - begin
+            step = max(1, -(-n_rows * width * self._sample_bytes // KEPT_BYTES))
+            if kind.statistics is not None:
+                statistics = kind.statistics(first, n_used, self._all_parameters(measure))
+                number = pipeline.keep_samples(begin, end, step, list(dict.fromkeys(statistics)))
+                self._regions[measure.name] = number, step, statistics
+                continue
+            if measure.parameters.get("over", "skips") == "skips":  # a spectrum of each pixel
+                most = -(-n_rows * width * self._sample_bytes // SERIES_BYTES)
+                step = max(step, min(most, n_rows // -(-MOST_SERIES // max(width, 1))))
+            region = begin, end, step
+            if region not in shared:
+                shared[region] = pipeline.keep_samples(*region)
+            self._regions[measure.name] = shared[region], step, []
 
     @property
     def n_histograms(self) -> int:
@@ -701,16 +724,25 @@ class Taken:
         self._left_out[key] = (bits[region] & ~np.uint32(ignored)) != 0
         return pixels[region], self._left_out[key], unit
 
-    def samples(self, measure: MeasureConfig, pipeline: _core.Pipeline) -> NDArray[Any]:
-        """Samples of a measure, of the active rows that were kept."""
-        kept = self._kept_columns(measure)
-        number = self._regions[kept]
-        columns = slice(*(column - kept[0] for column in self._columns(measure)))
-        step = self.keep_samples[number][2]
+    def samples(
+        self, measure: MeasureConfig, pipeline: _core.Pipeline
+    ) -> NDArray[Any] | dict[str, NDArray[np.float64]]:
+        """Samples of a measure, of the active rows that were kept; or planes of its statistics."""
+        number, step, statistics = self._regions[measure.name]
         begin_row, end_row, _, _ = self.image.active
         rows = slice(-(-begin_row // step), -(-end_row // step))
+        kept = pipeline.kept_samples(number)
+        if statistics:
+            names = dict.fromkeys(statistics)
+            return dict(zip(names, kept[:, rows], strict=True))
         first, n_used = pipeline.plan["first_used_skip"], pipeline.plan["n_used_skips"]
-        return pipeline.kept_samples(number)[rows, columns, first : first + n_used]
+        samples = kept[rows, :, first : first + n_used]
+        if self._scale == 1 and self._blank is None:
+            return samples
+        values = samples * abs(self._scale)  # where the signal falls has no meaning here
+        if self._blank is not None:
+            values = np.where(samples == self._blank, np.nan, values)
+        return values
 
     def finish(self, pipeline: _core.Pipeline, threads: int) -> dict[str, Any]:
         """Finish the image and measure it: result of every measure of one amplifier, by name.
@@ -816,6 +848,11 @@ class Taken:
                 return self._charge[key]
         self._charge[key] = fit_dark_current(pixels, mask=left_out, unit=unit), None
         return self._charge[key]
+
+    def _all_parameters(self, measure: MeasureConfig) -> dict[str, Any]:
+        """Those of the config, and the others' defaults."""
+        known = MEASURES[measure.kind].parameters()
+        return {**{name: of.default for name, of in known.items()}, **measure.parameters}
 
     def _parameters(self, measure: MeasureConfig) -> dict[str, Any]:
         """Those of the config, with the numbers of the header that they name."""

@@ -471,16 +471,16 @@ void records_do_not_depend_on_the_pushes() {
     Problems problems;
     PipelineOptions options;
     options.n_histograms = 3;
-    options.kept_regions = {{.begin_col = 2, .end_col = 5, .row_step = 2}};
     Pipeline pipeline(make_chain(Value::List{stage("compress_skips")}, {}, problems), options);
     pipeline.begin(image_info(n_rows));
+    check::equal(pipeline.keep({.begin_col = 2, .end_col = 5, .row_step = 2}), std::size_t{0});
     for (std::int64_t row = 0; row < n_rows; row += at_once) {
       const std::int64_t n = std::min(at_once, n_rows - row);
       pipeline.push(bytes + row * n_cols * n_skips * 2, n);
     }
     pipeline.finish();
     histograms.push_back(pipeline.records().histograms());
-    const auto region = pipeline.records().kept(0);
+    const auto region = pipeline.records().samples(0);
     kept.emplace_back(region.begin(), region.end());
   }
   std::int64_t n_counted = 0;

@@ -1,6 +1,7 @@
 // What is kept of the samples beside their reduction, against a count of each sample by itself.
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -11,7 +12,9 @@
 #include <vector>
 
 #include "check.hpp"
+#include "skipstream/base/error.hpp"
 #include "skipstream/pipeline/sample_records.hpp"
+#include "skipstream/stages/compress_skips.hpp"
 
 using namespace skipstream;
 
@@ -38,13 +41,22 @@ struct Image {
   [[nodiscard]] std::int64_t pixel_bytes() const { return n_skips * format.n_bytes; }
 };
 
+ImageInfo info_of(const Image& image) {
+  ImageInfo info;
+  info.n_rows = image.n_rows;
+  info.n_cols = image.n_cols;
+  info.n_skips = image.n_skips;
+  info.format = image.format;
+  return info;
+}
+
 /// Hands an image over in parts of so many pixels, to threads in turns.
 SampleRecords recorded(const Image& image, const std::vector<KeptRegion>& regions,
                        std::int64_t n_histograms, std::int64_t pixels_together,
                        std::size_t n_threads) {
   SampleRecords records;
-  records.begin(image.n_rows, image.n_cols, image.n_skips, image.format, regions, n_histograms,
-                n_threads);
+  records.begin(info_of(image), n_histograms, n_threads);
+  for (const auto& region : regions) records.keep(region);
   records.see_first_pixel(image.bytes.data());
   const std::int64_t n_pixels = image.n_rows * image.n_cols;
   std::size_t thread = 0;
@@ -195,9 +207,9 @@ void parts_and_threads_do_not_matter() {
     for (const std::size_t n_threads : {1, 2, 5}) {
       const auto records = recorded(image, regions, 5, pixels, n_threads);
       check_histograms(image, records.histograms(), 5, "in parts");
-      const auto kept = records.kept(0);
-      check::that(
-          std::equal(kept.begin(), kept.end(), expected.kept(0).begin(), expected.kept(0).end()));
+      const auto kept = records.samples(0);
+      check::that(std::equal(kept.begin(), kept.end(), expected.samples(0).begin(),
+                             expected.samples(0).end()));
     }
   }
 }
@@ -252,7 +264,7 @@ void regions_are_kept_as_they_are() {
           };
           expected.insert(expected.end(), at(regions[k].begin_col), at(regions[k].end_col));
         }
-        const auto kept = records.kept(k);
+        const auto kept = records.samples(k);
         check::that(std::equal(kept.begin(), kept.end(), expected.begin(), expected.end()),
                     "region " + std::to_string(k));
         n_bytes_kept += expected.size();
@@ -263,12 +275,70 @@ void regions_are_kept_as_they_are() {
   }
 }
 
+void statistics_are_those_of_the_pixels() {
+  SampleFormat format;
+  format.scale = -0.5;
+  format.zero = 10;
+  format.blank = 7;
+  const Image image = image_of(format, 6, 30);
+  const std::vector<KeptRegion> regions{{2, 9, 3, {"mean(2)", "sample(-1)", "mean", "count"}},
+                                        {0, 13, 1, {"sample(4)"}}};
+  for (const std::int64_t pixels : {1, 5, 13, 20, 143}) {
+    for (const std::size_t n_threads : {1, 3}) {
+      const auto records = recorded(image, regions, 0, pixels, n_threads);
+      check::equal(records.n_regions(), regions.size());
+      for (std::size_t k = 0; k < regions.size(); ++k) {
+        const KeptRegion& region = regions[k];
+        CompressSkips::Config config;
+        config.statistics = region.statistics;
+        CompressSkips reduction(config);
+        reduction.begin(info_of(image));
+        const auto n_bytes = static_cast<std::size_t>(reduction.scratch_bytes());
+        std::vector<std::byte> scratch(n_bytes + 64);
+        std::byte* aligned = scratch.data();
+        while (reinterpret_cast<std::uintptr_t>(aligned) % 64 != 0) ++aligned;
+        const std::size_t n = region.statistics.size();
+        std::vector<std::vector<double>> expected(n);
+        for (std::int64_t row = 0; row < image.n_rows; row += region.row_step) {
+          for (std::int64_t col = region.begin_col; col < region.end_col; ++col) {
+            std::vector<double> values(n);
+            std::vector<double*> planes;
+            for (double& value : values) planes.push_back(&value);
+            std::uint32_t mask = 0;
+            reduction.reduce(image.bytes.data() + (row * image.n_cols + col) * image.pixel_bytes(),
+                             1, planes.data(), &mask, aligned);
+            for (std::size_t s = 0; s < n; ++s) expected[s].push_back(values[s]);
+          }
+        }
+        const auto kept = records.values(k);
+        check::equal(kept.size(), n * expected[0].size());
+        for (std::size_t s = 0; s < n && kept.size() == n * expected[0].size(); ++s) {
+          for (std::size_t i = 0; i < expected[s].size(); ++i) {
+            const double found = kept[s * expected[s].size() + i];
+            check::that(
+                found == expected[s][i] || (std::isnan(found) && std::isnan(expected[s][i])),
+                region.statistics[s] + " of " + std::to_string(i));
+          }
+        }
+        check::that(records.samples(k).empty());
+      }
+    }
+  }
+  SampleRecords records;
+  records.begin(info_of(image), 0, 1);
+  check::throws<ConfigError>([&] { records.keep({0, 1, 1, {"mena"}}); }, "mena");
+}
+
 void memory_is_known_beforehand() {
   SampleRecords records;
-  records.begin(10, 10, 50, {}, {}, 0, 2);
+  ImageInfo info;
+  info.n_rows = 10;
+  info.n_cols = 10;
+  info.n_skips = 50;
+  records.begin(info, 0, 2);
   check::that(records.is_empty());
   check::equal(records.bytes(), 0);
-  records.begin(10, 10, 50, {}, {}, 33, 2);
+  records.begin(info, 33, 2);
   check::that(!records.is_empty());
   // Bins, what is below, above and left out, of 32 histograms together, by thread.
   check::equal(records.bytes(), 2 * 2 * 32 * (n_bins + 3) * 4);
@@ -283,6 +353,7 @@ int main() {
   the_ends_of_the_bins_are_counted_where_they_belong();
   nothing_is_counted_where_all_is_missing();
   regions_are_kept_as_they_are();
+  statistics_are_those_of_the_pixels();
   memory_is_known_beforehand();
   return check::failures();
 }

@@ -25,8 +25,8 @@ void decode_in_order(const std::byte* samples, std::int64_t n, const SampleForma
                      double* values) {
   constexpr auto size = static_cast<std::int64_t>(sizeof(T));
   for (std::int64_t i = 0; i < n; ++i) {
-    values[i] = format.scale * static_cast<double>(stored_at<T, swapped>(samples + i * size)) +
-                format.zero;
+    values[i] =
+        format.scale * static_cast<double>(stored_at<T, swapped>(samples + i * size)) + format.zero;
   }
   if constexpr (std::is_integral_v<T>) {
     if (!format.blank) return;

@@ -321,28 +321,39 @@ void Pipeline::begin_buffers(const ImageInfo& image) {
 }
 
 void Pipeline::begin_records(std::size_t n_threads) {
-  const auto& regions = options_.kept_regions;
-  if (!regions.empty() && image_.n_rows < 0) {
-    throw ConfigError("samples that are kept need the number of rows beforehand");
-  }
-  for (const auto& region : regions) {
-    if (region.begin_col < 0 || region.begin_col >= region.end_col ||
-        region.end_col > image_.n_cols || region.row_step < 1) {
-      throw ConfigError("samples that are kept: columns " + std::to_string(region.begin_col) +
-                        " to " + std::to_string(region.end_col) + " of every row " +
-                        std::to_string(region.row_step) + " are not in the image");
-    }
-  }
   const bool counts = image_.format.kind != SampleKind::floating;
-  records_.begin(image_.n_rows, image_.n_cols, image_.n_skips, image_.format, regions,
-                 counts ? std::min(options_.n_histograms, image_.n_skips) : 0, n_threads);
+  ImageInfo in_use = image_;
+  in_use.begin_skip = plan_.first_used_skip;
+  in_use.end_skip = plan_.first_used_skip + plan_.n_used_skips;
+  records_.begin(in_use, counts ? std::min(options_.n_histograms, image_.n_skips) : 0, n_threads);
   const auto& mask = options_.mask;
   if (!mask.empty() && static_cast<std::int64_t>(mask.size()) != image_.n_rows * image_.n_cols) {
     throw ConfigError("mask: must have the " + std::to_string(image_.n_rows) + " x " +
                       std::to_string(image_.n_cols) + " pixels of the image");
   }
+  plan_record_bytes();
+}
+
+void Pipeline::plan_record_bytes() {
   plan_.record_bytes =
-      records_.bytes() + static_cast<std::int64_t>(mask.size() * sizeof(std::uint32_t));
+      records_.bytes() + static_cast<std::int64_t>(options_.mask.size() * sizeof(std::uint32_t));
+}
+
+std::size_t Pipeline::keep(const KeptRegion& region) {
+  require_open();
+  if (rows_pushed() > 0 || !assembly_.is_empty()) throw Error("pipeline: keep comes before push");
+  if (image_.n_rows < 0) {
+    throw ConfigError("samples that are kept need the number of rows beforehand");
+  }
+  if (region.begin_col < 0 || region.begin_col >= region.end_col ||
+      region.end_col > image_.n_cols || region.row_step < 1) {
+    throw ConfigError("samples that are kept: columns " + std::to_string(region.begin_col) +
+                      " to " + std::to_string(region.end_col) + " of every row " +
+                      std::to_string(region.row_step) + " are not in the image");
+  }
+  records_.keep(region);
+  plan_record_bytes();
+  return records_.n_regions() - 1;
 }
 
 void Pipeline::plan_tables() {

@@ -16,7 +16,8 @@ namespace {
 constexpr std::int64_t n_cells = SampleRecords::n_bins + 3;
 constexpr std::int64_t last_cell = n_cells - 2;
 constexpr std::int64_t left_out = n_cells - 1;
-constexpr std::size_t group = 32;  // histograms whose cells lie side by side
+constexpr std::size_t alignment = 64;  // of scratch
+constexpr std::size_t group = 32;      // histograms whose cells lie side by side
 
 template <class T, bool swapped>
 T load(const std::byte* from) {
@@ -59,19 +60,11 @@ auto with_type(const SampleFormat& format, const Function& function) {
 
 }  // namespace
 
-void SampleRecords::begin(std::int64_t n_rows, std::int64_t n_cols, std::int64_t n_skips,
-                          const SampleFormat& format, std::vector<KeptRegion> regions,
-                          std::int64_t n_histograms, std::size_t n_threads) {
-  n_cols_ = n_cols;
-  n_skips_ = n_skips;
-  pixel_bytes_ = n_skips * format.n_bytes;
-  format_ = format;
-  regions_ = std::move(regions);
-  for (const auto& region : regions_) {
-    const std::int64_t n_kept = (n_rows + region.row_step - 1) / region.row_step;
-    kept_.emplace_back(
-        static_cast<std::size_t>(n_kept * (region.end_col - region.begin_col) * pixel_bytes_));
-  }
+void SampleRecords::begin(const ImageInfo& image, std::int64_t n_histograms,
+                          std::size_t n_threads) {
+  image_ = image;
+  pixel_bytes_ = image.n_skips * image.format.n_bytes;
+  rooms_.resize(n_threads);
   firsts_.resize(static_cast<std::size_t>(n_histograms));
   if (firsts_.empty()) return;
   const std::size_t n_groups = (firsts_.size() + group - 1) / group;
@@ -79,15 +72,41 @@ void SampleRecords::begin(std::int64_t n_rows, std::int64_t n_cols, std::int64_t
   counts_.assign(n_threads * counts_of_thread_, 0);
 }
 
+void SampleRecords::keep(const KeptRegion& region) {
+  Kept kept{.region = region, .samples = {}, .reduction = nullptr, .values = {}, .n_pixels = 0};
+  const std::int64_t width = region.end_col - region.begin_col;
+  kept.n_pixels = (image_.n_rows + region.row_step - 1) / region.row_step * width;
+  if (region.statistics.empty()) {
+    kept.samples.resize(static_cast<std::size_t>(kept.n_pixels * pixel_bytes_));
+  } else {
+    CompressSkips::Config config;
+    config.statistics = region.statistics;
+    kept.reduction = std::make_unique<CompressSkips>(config);
+    kept.reduction->begin(image_);
+    kept.values.resize(static_cast<std::size_t>(kept.n_pixels) * region.statistics.size());
+    for (auto& room : rooms_) {
+      const auto n_bytes = static_cast<std::size_t>(kept.reduction->scratch_bytes());
+      room.scratch.resize(std::max(room.scratch.size(), n_bytes + alignment));
+      room.planes.resize(std::max(room.planes.size(), region.statistics.size()));
+      room.mask.resize(std::max(room.mask.size(), static_cast<std::size_t>(width)));
+    }
+  }
+  kept_.push_back(std::move(kept));
+}
+
 std::int64_t SampleRecords::bytes() const {
   std::size_t total = 0;
-  for (const auto& region : kept_) total += region.size();
+  for (const auto& kept : kept_) total += kept.samples.size() + kept.values.size() * sizeof(double);
+  for (const auto& room : rooms_) {
+    total += room.scratch.size() + room.planes.size() * sizeof(double*) +
+             room.mask.size() * sizeof(std::uint32_t);
+  }
   total += counts_.size() * sizeof(std::uint32_t);
   return static_cast<std::int64_t>(total);
 }
 
 std::int64_t SampleRecords::stored(const std::byte* sample) const {
-  return with_type(format_, [&]<class T, bool swapped>() {
+  return with_type(image_.format, [&]<class T, bool swapped>() {
     return static_cast<std::int64_t>(load<T, swapped>(sample));
   });
 }
@@ -99,7 +118,7 @@ void SampleRecords::see_first_pixel(const std::byte* samples) {
   constexpr std::int64_t most = Limits::max() - n_bins;
   for (auto& first : firsts_) {
     first = std::clamp(stored(samples), least, most) - n_bins / 2;
-    samples += format_.n_bytes;
+    samples += image_.format.n_bytes;
   }
 }
 
@@ -109,8 +128,8 @@ void SampleRecords::count(const std::byte* samples, std::int64_t n_pixels, std::
   using Value = std::conditional_t<sizeof(T) == 1, std::int16_t, T>;
   using Cell = std::make_unsigned_t<Value>;
   using Limits = std::numeric_limits<Value>;
-  const auto blank = static_cast<Value>(format_.blank.value_or(0));
-  const bool has_blank = format_.blank == std::int64_t{blank};
+  const auto blank = static_cast<Value>(image_.format.blank.value_or(0));
+  const bool has_blank = image_.format.blank == std::int64_t{blank};
   const auto within = [](std::int64_t number) {
     return static_cast<Value>(
         std::clamp(number, std::int64_t{Limits::min()}, std::int64_t{Limits::max()}));
@@ -145,7 +164,7 @@ void SampleRecords::count(const std::byte* samples, std::int64_t n_pixels, std::
         }
       }
     };
-    if (has_blank || static_cast<std::int64_t>(begin + group) > n_skips_) {
+    if (has_blank || static_cast<std::int64_t>(begin + group) > image_.n_skips) {
       count_group(n, has_blank);
     } else {
       count_group(std::integral_constant<std::size_t, group>{}, std::false_type{});
@@ -153,25 +172,41 @@ void SampleRecords::count(const std::byte* samples, std::int64_t n_pixels, std::
   }
 }
 
+/// Pixels side by side, of which the first is number `at` of those that are kept.
+void SampleRecords::keep_pixels(Kept& kept, const std::byte* samples, std::int64_t at,
+                                std::int64_t n_pixels, std::size_t thread) {
+  if (kept.reduction == nullptr) {
+    std::memcpy(kept.samples.data() + at * pixel_bytes_, samples,
+                static_cast<std::size_t>(n_pixels * pixel_bytes_));
+    return;
+  }
+  Room& room = rooms_[thread];
+  for (std::size_t s = 0; s < kept.region.statistics.size(); ++s) {
+    room.planes[s] = kept.values.data() + static_cast<std::int64_t>(s) * kept.n_pixels + at;
+  }
+  std::byte* scratch = room.scratch.data();
+  scratch += (alignment - reinterpret_cast<std::uintptr_t>(scratch) % alignment) % alignment;
+  kept.reduction->reduce(samples, n_pixels, room.planes.data(), room.mask.data(), scratch);
+}
+
 void SampleRecords::record(const std::byte* samples, std::int64_t first_pixel,
                            std::int64_t n_pixels, std::size_t thread) {
-  for (std::size_t k = 0; k < regions_.size(); ++k) {
-    const KeptRegion& region = regions_[k];
+  const std::int64_t n_cols = image_.n_cols;
+  for (auto& kept : kept_) {
+    const KeptRegion& region = kept.region;
     const std::int64_t width = region.end_col - region.begin_col;
-    for (auto row = first_pixel / n_cols_; row * n_cols_ < first_pixel + n_pixels; ++row) {
+    for (auto row = first_pixel / n_cols; row * n_cols < first_pixel + n_pixels; ++row) {
       if (row % region.row_step != 0) continue;
-      const std::int64_t begin = std::max(first_pixel, row * n_cols_ + region.begin_col);
-      const std::int64_t end = std::min(first_pixel + n_pixels, row * n_cols_ + region.end_col);
+      const std::int64_t begin = std::max(first_pixel, row * n_cols + region.begin_col);
+      const std::int64_t end = std::min(first_pixel + n_pixels, row * n_cols + region.end_col);
       if (begin >= end) continue;
-      const std::int64_t to =
-          row / region.row_step * width + begin - row * n_cols_ - region.begin_col;
-      std::memcpy(kept_[k].data() + to * pixel_bytes_,
-                  samples + (begin - first_pixel) * pixel_bytes_,
-                  static_cast<std::size_t>((end - begin) * pixel_bytes_));
+      const std::int64_t at =
+          row / region.row_step * width + begin - row * n_cols - region.begin_col;
+      keep_pixels(kept, samples + (begin - first_pixel) * pixel_bytes_, at, end - begin, thread);
     }
   }
   if (firsts_.empty()) return;
-  with_type(format_,
+  with_type(image_.format,
             [&]<class T, bool swapped>() { count<T, swapped>(samples, n_pixels, thread); });
 }
 

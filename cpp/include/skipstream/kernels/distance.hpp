@@ -11,8 +11,8 @@ void distances_along_columns(std::span<const std::uint8_t> pixels, std::int64_t 
                              std::int64_t n_cols, std::int32_t most,
                              std::span<std::int32_t> distances) noexcept;
 
-/// From those of a row, squares of its pixels' distances in the plane; `(most + 1)^2` where there is
-/// nothing within `most`.
+/// From those of a row, squares of its pixels' distances in the plane; `(most + 1)^2` where there
+/// is nothing within `most`.
 ///
 /// Exact: the lower envelope of the parabolas of the columns (P. Felzenszwalb and D. Huttenlocher,
 /// Theory of Computing 8 (2012) 415). `work` has room for 3 n_cols + 1 numbers.

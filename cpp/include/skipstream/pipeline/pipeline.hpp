@@ -31,16 +31,15 @@ struct PipelineOptions {
   /// sixteenth of them or 8 MiB.
   std::int64_t spool_bytes = 48 << 20;
   std::string spool_folder = "/tmp";
-  std::vector<KeptRegion> kept_regions;  ///< whose samples are kept; needs the number of rows
-  std::int64_t n_histograms = 0;         ///< of the first samples; none of floating ones
-  FitGain fit_gain;                      ///< for calibrate.gain = "fit"
-  std::vector<std::uint32_t> mask;       ///< (n_rows, n_cols), known beforehand; or empty
-  std::vector<Alarm::Config> alarms;     ///< that rows are compared with
-  bool row_statistics = false;           ///< are taken also where there is no alarm
-  std::int64_t max_table_rows = 0;  ///< of each table, whose room is made at once; 0: they grow
-  bool whole_rows = false;          ///< no row comes in parts: there is no room to put one together
-  std::int64_t source_bytes = 0;    ///< memory of the cursors of the source that will be run
-  std::int64_t memory_bytes = -1;   ///< that the plan may need; below 0: any
+  std::int64_t n_histograms = 0;      ///< of the first samples; none of floating ones
+  FitGain fit_gain;                   ///< for calibrate.gain = "fit"
+  std::vector<std::uint32_t> mask;    ///< (n_rows, n_cols), known beforehand; or empty
+  std::vector<Alarm::Config> alarms;  ///< that rows are compared with
+  bool row_statistics = false;        ///< are taken also where there is no alarm
+  std::int64_t max_table_rows = 0;    ///< of each table, whose room is made at once; 0: they grow
+  bool whole_rows = false;         ///< no row comes in parts: there is no room to put one together
+  std::int64_t source_bytes = 0;   ///< memory of the cursors of the source that will be run
+  std::int64_t memory_bytes = -1;  ///< that the plan may need; below 0: any
 };
 
 struct PlannedStage {
@@ -94,6 +93,9 @@ class Pipeline {
   const PipelinePlan& begin(const ImageInfo& image);
   [[nodiscard]] const PipelinePlan& plan() const { return plan_; }
 
+  /// Samples of pixels, or statistics of them, that outlive the pass; before the first row. Needs
+  /// the number of rows. Returns the number of the region in `records`. Throws ConfigError.
+  std::size_t keep(const KeptRegion& region);
   /// Rows that leave stage `number` of the configuration are shown to `tap` before they go on.
   void add_tap(std::size_t number, Tap tap);
   /// Rows of tables are shown to `tap` as stages make them, in the order in which clusters end and
@@ -150,6 +152,7 @@ class Pipeline {
   void plan_chunks(std::int64_t planes_row_bytes);
   void begin_buffers(const ImageInfo& image);
   void begin_records(std::size_t n_threads);
+  void plan_record_bytes();
   void plan_tables();
   void begin_watch();
   void reduce(const SampleSource& source, std::int64_t first_source_row, std::int64_t n_rows,
