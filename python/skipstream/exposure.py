@@ -200,6 +200,7 @@ def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
     pipeline = _core.Pipeline(
         config.stages,
         image_info(image, samples, config),
+        spool_bytes=_spool_bytes(config),
         foreign=reducers_of(config.stages),
         fit_gain=_fit_gain,
         whole_rows=samples.whole_rows,
@@ -207,6 +208,11 @@ def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
         alarms=config.alarms,
     )
     return pipeline.plan
+
+
+def _spool_bytes(config: Config) -> int:
+    """Memory of a barrier, as the core has it; or more, where measures hold the pixels anyway."""
+    return 256 << 20 if config.measures else -1
 
 
 def _fit_gain(pixels: NDArray[np.float32]) -> float:
@@ -257,6 +263,7 @@ class ImageRun:
             image_info(image, samples, config),
             threads=options.threads,
             row_multiple=samples.piece_rows,
+            spool_bytes=_spool_bytes(config),
             spool_folder=str(exposure.folder or ""),
             foreign=reducers_of(config.stages),
             n_histograms=taken.n_histograms if taken is not None else 0,

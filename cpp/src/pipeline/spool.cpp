@@ -69,20 +69,39 @@ void copy_there(std::span<T> from, std::span<T> to) {
 
 void Spool::append(const PixelChunk& chunk) {
   if (n_rows_ == 0) first_row_ = chunk.first_row;
-  for (std::int64_t r = 0; r < chunk.n_rows; ++r, ++n_rows_) {
-    if (n_rows_ < rows_in_memory_) {
-      const std::int64_t place = n_rows_ % chunk_rows_;
-      const PixelChunk kept = chunk_at(n_rows_ - place);
-      for (std::size_t p = 0; p < n_planes_; ++p) copy_there(chunk.row(p, r), kept.row(p, place));
-      copy_there(chunk.mask_row(r), kept.mask_row(place));
-    } else {
-      for (std::size_t p = 0; p < n_planes_; ++p) write(std::as_bytes(chunk.row(p, r)));
-      write(std::as_bytes(chunk.mask_row(r)));
+  std::int64_t done = 0;
+  for (; done < chunk.n_rows && n_rows_ < rows_in_memory_; ++done, ++n_rows_) {
+    const std::int64_t place = n_rows_ % chunk_rows_;
+    const PixelChunk kept = chunk_at(n_rows_ - place);
+    for (std::size_t p = 0; p < n_planes_; ++p) {
+      copy_there(chunk.row(p, done), kept.row(p, place));
     }
+    copy_there(chunk.mask_row(done), kept.mask_row(place));
+  }
+  while (done < chunk.n_rows) {  // as in memory, the rows of a plane side by side
+    const std::int64_t row = n_rows_ - rows_in_memory_;
+    const std::int64_t n = std::min(chunk.n_rows - done, chunk_rows_ - row % chunk_rows_);
+    const auto n_values = static_cast<std::size_t>(n * n_cols_);
+    for (std::size_t p = 0; p < n_planes_; ++p) {
+      write(place_in_file(row, p), std::as_bytes(std::span(chunk.row(p, done).data(), n_values)));
+    }
+    write(place_in_file(row, n_planes_),
+          std::as_bytes(std::span(chunk.mask_row(done).data(), n_values)));
+    done += n;
+    n_rows_ += n;
   }
 }
 
-void Spool::write(std::span<const std::byte> bytes) {
+/// Where a row of a plane begins, or of the mask behind all of them.
+std::int64_t Spool::place_in_file(std::int64_t row, std::size_t plane) const {
+  const bool is_mask = plane == n_planes_;
+  const std::int64_t place = row % chunk_rows_ * n_cols_;
+  return row / chunk_rows_ * chunk_rows_ * row_bytes() +
+         static_cast<std::int64_t>(plane) * chunk_rows_ * n_cols_ * std::int64_t{sizeof(double)} +
+         place * static_cast<std::int64_t>(is_mask ? sizeof(std::uint32_t) : sizeof(double));
+}
+
+void Spool::write(std::int64_t offset, std::span<const std::byte> bytes) {
   if (file_ < 0) {
     std::string name = folder_ + "/skipstream-spool-XXXXXX";
     file_ = mkostemp(name.data(), 02000000 /* O_CLOEXEC */);
@@ -92,13 +111,13 @@ void Spool::write(std::span<const std::byte> bytes) {
     unlink(name.c_str());
   }
   while (!bytes.empty()) {
-    const ssize_t written = pwrite(file_, bytes.data(), bytes.size(), file_bytes_);
+    const ssize_t written = pwrite(file_, bytes.data(), bytes.size(), offset);
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) {
       throw IoError(folder_ + ": cannot spool rows: " + std::strerror(errno));
     }
     bytes = bytes.subspan(static_cast<std::size_t>(written));
-    file_bytes_ += written;
+    offset += written;
   }
 }
 
@@ -125,20 +144,15 @@ void Spool::replay(const std::function<void(PixelChunk&)>& receive) {
   std::vector<double> values(n * n_planes_);
   std::vector<std::uint32_t> mask(n);
   for (std::size_t p = 0; p < n_planes_; ++p) planes_[p] = values.data() + p * n;
-  std::int64_t offset = 0;
-  const auto read_next = [&](std::span<std::byte> bytes) {
-    read(offset, bytes);
-    offset += static_cast<std::int64_t>(bytes.size());
-  };
   for (std::int64_t row = n_kept; row < n_rows_; row += n_most) {
     PixelChunk chunk{planes_, mask.data(), first_row_ + row, std::min(n_most, n_rows_ - row),
                      n_cols_};
-    for (std::int64_t r = 0; r < chunk.n_rows; ++r) {
-      for (std::size_t p = 0; p < n_planes_; ++p) {
-        read_next(std::as_writable_bytes(chunk.row(p, r)));
-      }
-      read_next(std::as_writable_bytes(chunk.mask_row(r)));
+    const auto n_values = static_cast<std::size_t>(chunk.n_rows * n_cols_);
+    for (std::size_t p = 0; p < n_planes_; ++p) {
+      read(place_in_file(row - n_kept, p), std::as_writable_bytes(std::span(planes_[p], n_values)));
     }
+    read(place_in_file(row - n_kept, n_planes_),
+         std::as_writable_bytes(std::span(mask).first(n_values)));
     receive(chunk);
   }
   n_rows_ = 0;

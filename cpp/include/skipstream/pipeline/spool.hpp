@@ -16,7 +16,7 @@ namespace skipstream {
 /// Pixel rows that wait for a barrier: in memory up to a limit, beyond it in an unnamed temporary
 /// file that vanishes with the process.
 ///
-/// In memory they lie as chunks, plane after plane, and are handed back where they are.
+/// They lie as chunks, plane after plane; those in memory are handed back where they are.
 class Spool {
  public:
   /// Rows come back at most `chunk_rows` at a time. `memory_bytes` is reserved at once when
@@ -43,7 +43,8 @@ class Spool {
   [[nodiscard]] std::int64_t row_bytes() const;
   [[nodiscard]] std::int64_t stride() const;
   [[nodiscard]] PixelChunk chunk_at(std::int64_t row);
-  void write(std::span<const std::byte> bytes);
+  [[nodiscard]] std::int64_t place_in_file(std::int64_t row, std::size_t plane) const;
+  void write(std::int64_t offset, std::span<const std::byte> bytes);
   void read(std::int64_t offset, std::span<std::byte> bytes) const;
 
   std::size_t n_planes_;
@@ -55,7 +56,6 @@ class Spool {
   std::int64_t own_bytes_ = 0;
   std::int64_t rows_in_memory_ = 0;  ///< that there is room for
   int file_ = -1;
-  std::int64_t file_bytes_ = 0;
   std::int64_t first_row_ = 0;
   std::int64_t n_rows_ = 0;
 };
