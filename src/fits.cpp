@@ -112,6 +112,24 @@ class ChargeCost {
 constexpr std::size_t n_peak_bins = 4000;
 constexpr int most_peaks = 1000;
 
+/// Place and width of the lowest peak of values; it needs two.
+template <class T>
+std::pair<double, double> lowest_peak(const Array<T>& values) {
+  const auto given = span_of(values);
+  if (given.size() < 2) throw ConfigError("lowest_peak: needs at least 2 values");
+  const py::gil_scoped_release release;
+  std::vector<double> bins(n_peak_bins);
+  std::vector<double> smooth(n_peak_bins);
+  kernels::Location peak;
+  if (std::is_sorted(given.begin(), given.end())) {
+    peak = kernels::lowest_peak_of_sorted(given, bins, smooth);
+  } else {
+    std::vector<double> sorted(given.begin(), given.end());
+    peak = kernels::lowest_peak(sorted, bins, smooth);
+  }
+  return {peak.value, peak.sigma};
+}
+
 /// From each sorted row, in place, the place of its empty pixels; rows of which fewer than two are
 /// finite become NaN.
 template <class T>
@@ -120,21 +138,37 @@ void subtract_lowest_peaks(py::array_t<T, py::array::c_style>& rows) {
   const auto n_cols = static_cast<std::size_t>(rows.shape(1));
   const std::span all(rows.mutable_data(), static_cast<std::size_t>(rows.size()));
   const py::gil_scoped_release release;
-  std::vector<double> finite;
-  finite.reserve(n_cols);
   std::vector<double> bins(n_peak_bins);
   std::vector<double> smooth(n_peak_bins);
   for (std::size_t begin = 0; begin < all.size(); begin += n_cols) {
     const auto row = all.subspan(begin, n_cols);
-    finite.clear();
-    for (const T value : row) {
-      if (std::isfinite(value)) finite.push_back(static_cast<double>(value));
-    }
+    // Those that are not finite are at both ends, NaN last.
+    const auto first = std::find_if(row.begin(), row.end(), [](T v) { return std::isfinite(v); });
+    const auto last = std::find_if(row.rbegin(), row.rend(), [](T v) { return std::isfinite(v); });
+    const std::span<const T> finite(first, last.base() > first ? last.base() : first);
     const double peak = finite.size() < 2
                             ? std::numeric_limits<double>::quiet_NaN()
                             : kernels::lowest_peak_of_sorted(finite, bins, smooth).value;
     for (T& value : row) value = static_cast<T>(static_cast<double>(value) - peak);
   }
+}
+
+/// How many of sorted values are below each place; with `is_right`, or at it.
+template <class T>
+py::array_t<std::int64_t> counts_below(const Array<T>& values, const Array<double>& places,
+                                       bool is_right) {
+  const auto sorted = span_of(values);
+  const auto at = span_of(places);
+  py::array_t<std::int64_t> counts(places.size());
+  const std::span out(counts.mutable_data(), at.size());
+  for (std::size_t i = 0; i < at.size(); ++i) {
+    const auto found = std::partition_point(sorted.begin(), sorted.end(), [&](T value) {
+      const auto x = static_cast<double>(value);
+      return x < at[i] || (is_right && x == at[i]);
+    });
+    out[i] = found - sorted.begin();
+  }
+  return counts;
 }
 
 /// Pixels by the square of their distance from the nearest one of at least the threshold, up to the
@@ -207,24 +241,12 @@ py::tuple pixels_by_distance(const py::array_t<T>& pixels, const Array<bool>& th
 
 void register_fits(py::module_& m) {
   using namespace py::literals;
-  m.def(
-      "lowest_peak",
-      [](const Array<double>& values) {
-        const auto given = span_of(values);
-        if (given.size() < 2) throw ConfigError("lowest_peak: needs at least 2 values");
-        const py::gil_scoped_release release;
-        std::vector<double> bins(n_peak_bins);
-        std::vector<double> smooth(n_peak_bins);
-        kernels::Location peak;
-        if (std::is_sorted(given.begin(), given.end())) {
-          peak = kernels::lowest_peak_of_sorted(given, bins, smooth);
-        } else {
-          std::vector<double> sorted(given.begin(), given.end());
-          peak = kernels::lowest_peak(sorted, bins, smooth);
-        }
-        return std::pair(peak.value, peak.sigma);
-      },
-      "values"_a);
+  // Of the type that they have, without a copy.
+  m.def("lowest_peak", &lowest_peak<float>, py::arg("values").noconvert());
+  m.def("lowest_peak", &lowest_peak<double>, "values"_a);
+  m.def("counts_below", &counts_below<float>, py::arg("values").noconvert(), "places"_a,
+        "is_right"_a = false);
+  m.def("counts_below", &counts_below<double>, "values"_a, "places"_a, "is_right"_a = false);
   m.def("subtract_lowest_peaks", &subtract_lowest_peaks<float>, py::arg("rows").noconvert());
   m.def("subtract_lowest_peaks", &subtract_lowest_peaks<double>, py::arg("rows").noconvert());
   m.def(

@@ -28,8 +28,16 @@ def fill_stages(
 def mask_names() -> list[tuple[int, str, str]]: ...
 def nearest_name(word: str, candidates: Sequence[str]) -> str: ...
 def simd_level() -> str: ...
-def lowest_peak(values: NDArray[np.float64]) -> tuple[float, float]:
+def lowest_peak(values: NDArray[Any]) -> tuple[float, float]:
     """Place and width of the lowest peak of finite values, of which it needs 2."""
+
+def counts_below(
+    values: NDArray[Any], places: NDArray[np.float64], is_right: bool = ...
+) -> NDArray[np.int64]:
+    """How many of sorted values are below each place; with `is_right`, or at it.
+
+    As `numpy.searchsorted`, which makes doubles of float32 values first.
+    """
 
 def subtract_lowest_peaks(rows: NDArray[np.float32] | NDArray[np.float64]) -> None:
     """From each sorted row, in place, its lowest peak; NaN where fewer than 2 pixels are finite."""

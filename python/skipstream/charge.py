@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from .fitting import (
@@ -50,9 +50,11 @@ _FEW_ELECTRONS = tuple(map(float, np.geomspace(1e-4, 3, 6)))
 _NOTED_MISFIT, _WORST_MISFIT = 0.01, 0.05
 
 
-def _between(values: Floats, low: float, high: float) -> Floats:
+def _between(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     """Those of sorted values that lie between two others."""
-    return values[np.searchsorted(values, low, "right") : np.searchsorted(values, high, "left")]
+    (begin,) = _core.counts_below(values, np.array([low]), is_right=True)
+    (end,) = _core.counts_below(values, np.array([high]))
+    return values[begin:end]
 
 
 def _periods(data: Histogram, shortest: float) -> Floats:
@@ -68,7 +70,7 @@ def _periods(data: Histogram, shortest: float) -> Floats:
 
 
 def _starting_points(
-    data: Histogram, values: Floats, peak: float, noise: float, gain: float | None
+    data: Histogram, values: NDArray[Any], peak: float, noise: float, gain: float | None
 ) -> list[dict[str, float]]:
     """The best of a grid over gain, rate and the number of electrons of the lowest peak."""
     top = float(data.edges[-1]) - peak
@@ -79,7 +81,7 @@ def _starting_points(
     gains = np.repeat(gains, n_lowest)
     electrons = np.concatenate([np.arange(n) for n in n_lowest])
     offsets = peak - electrons * gains
-    about = np.maximum((float(values.mean()) - offsets) / gains, 1e-4)
+    about = np.maximum((float(values.mean(dtype=np.float64)) - offsets) / gains, 1e-4)
     few = np.where(electrons[:, None] == 0, _FEW_ELECTRONS, np.nan)
     rates = np.concatenate([about[:, None] * (0.3, 0.7, 1.0, 1.3), few], axis=1)
     n_peaks = np.minimum(_MAX_PEAKS, (data.edges[-1] - offsets) // gains + 3)
@@ -100,7 +102,7 @@ def _starting_points(
 
 
 def _fit_range(
-    values: Floats, low: float, high: float, width: float, unit: str,
+    values: NDArray[Any], low: float, high: float, width: float, unit: str,
     starts: Sequence[dict[str, float]], is_held: bool, *, is_rough: bool = False,
 ) -> tuple[Any, float, Histogram, Floats] | str:  # fmt: skip
     """Fit the pixels between two values; the best of all starts."""
@@ -188,7 +190,7 @@ def fit_dark_current(
 
 
 def dark_current_of(
-    values: Floats,
+    values: NDArray[Any],
     *,
     gain: float | None = None,
     n_peaks: int | None = None,
@@ -213,9 +215,9 @@ def dark_current_of(
         return failed(name, units, "the pixels of the lowest peak have no width", n=len(values))
     # Before the gain is known: all that may be the bulk, and single electrons behind it.
     # A tenth of the pixels may belong to tracks.
-    fewest, half, most = (values[int(q * (len(values) - 1))] for q in (5e-4, 0.5, 0.9))
-    low = max(min(peak - 5 * noise, float(fewest) - 2 * noise), peak - 60 * noise)
-    high = max(peak + 15 * noise, float(half + 2.5 * (most - half)) + 3 * noise)
+    fewest, half, most = (float(values[int(q * (len(values) - 1))]) for q in (5e-4, 0.5, 0.9))
+    low = max(min(peak - 5 * noise, fewest - 2 * noise), peak - 60 * noise)
+    high = max(peak + 15 * noise, half + 2.5 * (most - half) + 3 * noise)
     high = min(high, max(float(values[-1]), peak + 6 * noise) + noise, peak + 500 * noise)
     coarse = histogram_of(values, low, high, noise / 3, unit, is_sorted=True)
     is_held = gain is not None
@@ -489,7 +491,11 @@ def fit_calibration(
 
 
 def _calibration_of(
-    values: Floats, first: FitResult, n_peaks: int = 100, min_counts: int = 50, unit: str = "adu"
+    values: NDArray[Any],
+    first: FitResult,
+    n_peaks: int = 100,
+    min_counts: int = 50,
+    unit: str = "adu",
 ) -> FitResult:
     """`fit_calibration` of pixels that are `sorted_usable`, and of the fit of their charge."""
     name = "calibration"
@@ -511,7 +517,8 @@ def _calibration_of(
             half = min(2 * noise, step / 2)
             core = _between(values, expected - half, expected + half)
             if noise < step / 5 and len(core) and len(places) > 1:
-                expected = float(np.clip(core.mean(), predicted - step / 6, predicted + step / 6))
+                centre = core.mean(dtype=np.float64)
+                expected = float(np.clip(centre, predicted - step / 6, predicted + step / 6))
         if len(core) < min_counts:
             break
         places.append(expected)

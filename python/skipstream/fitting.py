@@ -125,7 +125,7 @@ def counts_of(lines: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.array([np.count_nonzero(line) for line in lines], np.int64)
 
 
-def are_whole(values: Floats) -> bool:
+def are_whole(values: NDArray[Any]) -> bool:
     """Whether all values are whole numbers, as those of a single sample are."""
     some = values[:100]  # settle it for nearly all
     return len(values) > 0 and all(np.array_equal(v, np.rint(v)) for v in (some, values))
@@ -156,8 +156,11 @@ def check_mask(bits: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
         )
 
 
-def sorted_usable(pixels: ArrayLike, mask: ArrayLike | None, name: str) -> Floats:
-    """Pixels that take part, sorted: what is sought in them is then found without a pass."""
+def sorted_usable(pixels: ArrayLike, mask: ArrayLike | None, name: str) -> NDArray[Any]:
+    """Pixels that take part, sorted: what is sought in them is then found without a pass.
+
+    Float32 ones stay such; what is computed of them is to be in float64.
+    """
     values = np.asarray(pixels)
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float64)
@@ -170,12 +173,12 @@ def sorted_usable(pixels: ArrayLike, mask: ArrayLike | None, name: str) -> Float
     return usable_of(chosen)
 
 
-def usable_of(ordered: NDArray[Any]) -> Floats:
+def usable_of(ordered: NDArray[Any]) -> NDArray[Any]:
     """Finite ones of sorted pixels; NaN is last."""
     # Of the same type: for another one all pixels would be converted.
     low, high = ordered.dtype.type(-np.inf), ordered.dtype.type(np.inf)
     begin, end = np.searchsorted(ordered, low, "right"), np.searchsorted(ordered, high)
-    return ordered[begin:end].astype(np.float64, copy=False)
+    return ordered[begin:end]
 
 
 def lines_of(image: ArrayLike, axis: str, mask: ArrayLike | None, name: str) -> NDArray[Any]:
@@ -236,7 +239,7 @@ class Histogram:
         return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
 
 
-def edges_of(values: Floats, low: float, high: float, width: float) -> Floats:
+def edges_of(values: NDArray[Any], low: float, high: float, width: float) -> Floats:
     """Edges from `low` to `high`; whole numbers get bins that hold equally many of them."""
     if are_whole(values):
         width = max(1.0, math.floor(width))
@@ -246,13 +249,19 @@ def edges_of(values: Floats, low: float, high: float, width: float) -> Floats:
 
 
 def histogram_of(
-    values: Floats, low: float, high: float, width: float, unit: str, *, is_sorted: bool = False
+    values: NDArray[Any],
+    low: float,
+    high: float,
+    width: float,
+    unit: str,
+    *,
+    is_sorted: bool = False,
 ) -> Histogram:
     """Histogram of the values between the `edges_of` them; others are left out."""
     edges = edges_of(values, low, high, width)
     if is_sorted:
-        places = np.searchsorted(values, edges)
-        places[-1] = np.searchsorted(values, edges[-1], "right")  # the last bin has both edges
+        places = _core.counts_below(values, edges)
+        places[-1:] = _core.counts_below(values, edges[-1:], is_right=True)  # it has both edges
         counts = np.diff(places)
     else:
         counts, edges = np.histogram(values, len(edges) - 1, (edges[0], edges[-1]))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from .fitting import (
     NO_GAUSSIAN,
     FitResult,
-    Floats,
     Histogram,
     failed,
     goodness,
@@ -27,11 +28,12 @@ _FEWEST = 20
 _TRIMMED_STD = 0.66159
 
 
-def _trimmed(ordered: Floats) -> tuple[float, float]:
+def _trimmed(ordered: NDArray[Any]) -> tuple[float, float]:
     """Mean of the middle 80 %, and the sigma of the Gaussian of which they are the middle."""
     cut = len(ordered) // 10
     middle = ordered[cut : len(ordered) - cut]
-    return float(middle.mean()), float(middle.std()) / _TRIMMED_STD
+    std = float(middle.std(dtype=np.float64))
+    return float(middle.mean(dtype=np.float64)), std / _TRIMMED_STD
 
 
 def _fit_window(data: Histogram, mean: float, sigma: float) -> FitResult:

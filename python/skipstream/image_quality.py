@@ -299,11 +299,14 @@ def quality(
     return Quality(n_skips, found, errors, entropies)
 
 
-def _tail_ratio(pixels: Floats, offset: float, noise: float, rate: float, gain: float) -> float:
+def _tail_ratio(
+    pixels: NDArray[Any], offset: float, noise: float, rate: float, gain: float
+) -> float:
     edge = offset - _N_SIGMA_TAIL * noise
     below = np.array([edge - 40 * noise, edge])
     expected = float(_core.expected_counts(below, len(pixels), offset, noise, rate, gain, 20)[0])
-    return float(np.searchsorted(pixels, edge) / expected) if expected > 0 else _UNKNOWN
+    (n_below,) = _core.counts_below(pixels, below[1:])
+    return float(n_below / expected) if expected > 0 else _UNKNOWN
 
 
 def quality_of(samples: ArrayLike, *, mask: ArrayLike | None = None, seed: int = 1) -> Quality:

@@ -213,9 +213,10 @@ std::optional<double> width_of_counts(double first, std::span<const std::int64_t
 namespace {
 
 /// Sorted values in bins of `step` from `low` on, counted one bin after another.
+template <class T>
 class SortedBins {
  public:
-  SortedBins(std::span<const double> values, double low, double step) noexcept
+  SortedBins(std::span<const T> values, double low, double step) noexcept
       : values_(values), low_(low), step_(step) {
     skip_below(0);
   }
@@ -228,7 +229,7 @@ class SortedBins {
 
  private:
   [[nodiscard]] bool is_below(std::size_t i, std::size_t bin) const noexcept {
-    return (values_[i] - low_) / step_ < static_cast<double>(bin);
+    return (static_cast<double>(values_[i]) - low_) / step_ < static_cast<double>(bin);
   }
 
   /// In strides that double, since most bins end nearby; then by halves.
@@ -247,7 +248,7 @@ class SortedBins {
     }
   }
 
-  std::span<const double> values_;
+  std::span<const T> values_;
   double low_;
   double step_;
   std::size_t at_ = 0;
@@ -276,9 +277,10 @@ struct SmoothingKernel {
 
 /// Bins under a kernel, counted and smoothed from the lower end on as far as they are asked for;
 /// behind the ends there is nothing.
+template <class T>
 class SmoothBins {
  public:
-  SmoothBins(SortedBins counts, const SmoothingKernel& kernel, std::span<double> bins,
+  SmoothBins(SortedBins<T> counts, const SmoothingKernel& kernel, std::span<double> bins,
              std::span<double> smooth) noexcept
       : counts_(counts), kernel_(kernel), bins_(bins), smooth_(smooth) {}
 
@@ -317,7 +319,7 @@ class SmoothBins {
     std::copy_n(density, n_made_ - first, smooth_.begin() + static_cast<std::ptrdiff_t>(first));
   }
 
-  SortedBins counts_;
+  SortedBins<T> counts_;
   const SmoothingKernel& kernel_;
   std::span<double> bins_;
   std::span<double> smooth_;
@@ -327,14 +329,19 @@ class SmoothBins {
 };
 
 /// Sum of what values are above `shift`, from eight sums of every eighth: none waits for another.
-double sum_above(std::span<const double> values, double shift) noexcept {
+template <class T>
+double sum_above(std::span<const T> values, double shift) noexcept {
   constexpr std::size_t n_sums = 8;
   const std::size_t n_even = values.size() - values.size() % n_sums;
   double sums[n_sums] = {};
   for (std::size_t i = 0; i < n_even; i += n_sums) {
-    for (std::size_t j = 0; j < n_sums; ++j) sums[j] += values[i + j] - shift;
+    for (std::size_t j = 0; j < n_sums; ++j) {
+      sums[j] += static_cast<double>(values[i + j]) - shift;
+    }
   }
-  for (std::size_t i = n_even; i < values.size(); ++i) sums[i - n_even] += values[i] - shift;
+  for (std::size_t i = n_even; i < values.size(); ++i) {
+    sums[i - n_even] += static_cast<double>(values[i]) - shift;
+  }
   double sum = 0;
   for (const double part : sums) sum += part;
   return sum;
@@ -342,13 +349,14 @@ double sum_above(std::span<const double> values, double shift) noexcept {
 
 /// Mean of the values from `first` to before `last`, which move by a little from call to call: only
 /// what comes in and goes out is summed.
+template <class T>
 class MovingMean {
  public:
-  explicit MovingMean(std::span<const double> values) : values_(values) {}
+  explicit MovingMean(std::span<const T> values) : values_(values) {}
 
   double operator()(std::size_t first, std::size_t last) noexcept {
     if (last_ == 0) {
-      shift_ = values_[first];
+      shift_ = static_cast<double>(values_[first]);
       sum_ = sum_above(values_.subspan(first, last - first), shift_);
     } else {
       sum_ += between(first, first_) - between(last, last_);
@@ -365,52 +373,46 @@ class MovingMean {
                       : -sum_above(values_.subspan(to, from - to), shift_);
   }
 
-  std::span<const double> values_;
+  std::span<const T> values_;
   std::size_t first_ = 0;
   std::size_t last_ = 0;
   double shift_ = 0;
   double sum_ = 0;
 };
 
-}  // namespace
-
-Location lowest_peak(std::span<double> values, std::span<double> bins,
-                     std::span<double> smooth) noexcept {
-  if (!std::is_sorted(values.begin(), values.end())) std::sort(values.begin(), values.end());
-  return lowest_peak_of_sorted(values, bins, smooth);
-}
-
-Location lowest_peak_of_sorted(std::span<const double> values, std::span<double> bins,
-                               std::span<double> smooth) noexcept {
+template <class T>
+Location lowest_peak_as(std::span<const T> values, std::span<double> bins,
+                        std::span<double> smooth) noexcept {
+  const auto at_place = [&](std::size_t i) { return static_cast<double>(values[i]); };
   const std::size_t n = values.size();
   const std::size_t tenth = std::max<std::size_t>(1, std::min(n - 1, n / 10));
-  double band = values[tenth] - values[0];
+  double band = at_place(tenth) - at_place(0);
   std::size_t densest = 0;
   for (std::size_t begin = 0; begin + tenth < n;) {
     // The least of a block without a branch; only a block that holds a new one is looked at.
     const std::size_t end = std::min(begin + 1024, n - tenth);
     double least = band;
     for (std::size_t i = begin; i < end; ++i) {
-      const double width = values[i + tenth] - values[i];
+      const double width = at_place(i + tenth) - at_place(i);
       least = width < least ? width : least;
     }
     for (std::size_t i = begin; least < band; ++i) {
-      if (!(values[i + tenth] - values[i] < band)) continue;
-      band = values[i + tenth] - values[i];
+      if (!(at_place(i + tenth) - at_place(i) < band)) continue;
+      band = at_place(i + tenth) - at_place(i);
       densest = i;
     }
     begin = end;
   }
-  if (!(band > 0)) return {values[densest], 0.0};
+  if (!(band > 0)) return {at_place(densest), 0.0};
 
   // Only the lowest peak is sought: what lies too far above it is left out.
   const double step = band / 4;
-  const double low = values[n / 2000] - 4 * band;
-  const double reach = (values[n - 1 - n / 2000] - low) / step + 16;
+  const double low = at_place(n / 2000) - 4 * band;
+  const double reach = (at_place(n - 1 - n / 2000) - low) / step + 16;
   const auto n_bins =
       static_cast<std::size_t>(std::clamp(reach, 32.0, static_cast<double>(bins.size())));
   static const SmoothingKernel kernel;
-  SmoothBins density(SortedBins(values, low, step), kernel, bins.first(n_bins), smooth);
+  SmoothBins<T> density(SortedBins<T>(values, low, step), kernel, bins.first(n_bins), smooth);
   // No density is above this one; only a peak that is low against it has to know the highest.
   const double most = kernel.weights[kernel.half] * static_cast<double>(n);
   std::size_t top = 0;  // the highest place since the last valley
@@ -430,7 +432,7 @@ Location lowest_peak_of_sorted(std::span<const double> values, std::span<double>
   Location peak{low + (static_cast<double>(top) + 0.5) * step,
                 std::sqrt(std::max(wide * wide - band * band, band * band / 4))};
   constexpr int max_iterations = 20;
-  MovingMean mean(values);
+  MovingMean<T> mean(values);
   for (int iteration = 0; iteration < max_iterations; ++iteration) {
     const auto first =
         std::lower_bound(values.begin(), values.end(), peak.value - 1.2 * peak.sigma);
@@ -443,6 +445,24 @@ Location lowest_peak_of_sorted(std::span<const double> values, std::span<double>
     if (stays) break;
   }
   return peak;
+}
+
+}  // namespace
+
+Location lowest_peak(std::span<double> values, std::span<double> bins,
+                     std::span<double> smooth) noexcept {
+  if (!std::is_sorted(values.begin(), values.end())) std::sort(values.begin(), values.end());
+  return lowest_peak_of_sorted(values, bins, smooth);
+}
+
+Location lowest_peak_of_sorted(std::span<const double> values, std::span<double> bins,
+                               std::span<double> smooth) noexcept {
+  return lowest_peak_as(values, bins, smooth);
+}
+
+Location lowest_peak_of_sorted(std::span<const float> values, std::span<double> bins,
+                               std::span<double> smooth) noexcept {
+  return lowest_peak_as(values, bins, smooth);
 }
 
 }  // namespace skipstream::kernels

@@ -53,5 +53,7 @@ Location lowest_peak(std::span<double> values, std::span<double> bins,
 /// The same of values that are sorted.
 Location lowest_peak_of_sorted(std::span<const double> values, std::span<double> bins,
                                std::span<double> smooth) noexcept;
+Location lowest_peak_of_sorted(std::span<const float> values, std::span<double> bins,
+                               std::span<double> smooth) noexcept;
 
 }  // namespace skipstream::kernels
