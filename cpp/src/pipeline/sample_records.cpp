@@ -186,7 +186,8 @@ void SampleRecords::keep_pixels(Kept& kept, const std::byte* samples, std::int64
   }
   std::byte* scratch = room.scratch.data();
   scratch += (alignment - reinterpret_cast<std::uintptr_t>(scratch) % alignment) % alignment;
-  kept.reduction->reduce(samples, n_pixels, room.planes.data(), room.mask.data(), scratch);
+  std::uint32_t* mask = kept.reduction->takes_parts() ? nullptr : room.mask.data();
+  kept.reduction->reduce(samples, n_pixels, room.planes.data(), mask, scratch);
 }
 
 void SampleRecords::record(const std::byte* samples, std::int64_t first_pixel,

@@ -1376,6 +1376,7 @@ StagePlan CompressSkips::begin(const ImageInfo& image) {
   scratch_bytes_ = group_offset_;
   if (reduces_groups_) scratch_bytes_ += (n_used_skips() + 1) * format_.n_bytes * group_pixels;
   plan.state_bytes = scratch_bytes_;
+  takes_parts_ = n_skips_ > 1 && growing_means_.size() + lone_samples_.size() == statistics_.size();
   return plan;
 }
 
@@ -1590,6 +1591,11 @@ void CompressSkips::reduce_pixel(Source& pixel, const std::byte* samples, std::i
 
 void CompressSkips::reduce(const std::byte* samples, std::int64_t n_pixels, double* const* planes,
                            std::uint32_t* mask, std::byte* scratch) const {
+  if (mask == nullptr && takes_parts_) {
+    if (!growing_means_.empty()) reduce_parts(samples, n_pixels, planes, scratch);
+    take_samples(samples, n_pixels, planes);
+    return;
+  }
   if (format_.kind == SampleKind::floating) {
     if (format_.n_bytes == 4) {
       reduce_as<Reals<float, std::int32_t>>(samples, n_pixels, planes, mask, scratch);
@@ -1670,51 +1676,59 @@ void CompressSkips::reduce_without(std::span<const SampleRange> lost, std::byte*
   make_missing(planes, 0, mask);  // every number occurs: nothing can stand for a missing one
 }
 
-namespace {
-
-/// Sum of whole numbers that is exact in any order.
-double exact_sum(const double* values, std::int64_t n) {
-  constexpr std::int64_t n_lanes = 8;
-  std::array<double, n_lanes> lanes{};
-  std::int64_t i = 0;
-  for (; i + n_lanes <= n; i += n_lanes) {
-    const double* block = values + i;
-    for (std::size_t lane = 0; lane < n_lanes; ++lane) lanes[lane] += block[lane];
+/// Means of the first n samples, all n from one running sum of integers.
+template <class Key>
+void CompressSkips::reduce_exact_parts(const std::byte* samples, std::int64_t n_pixels,
+                                       double* const* planes, std::byte* scratch) const {
+  auto* keys = reinterpret_cast<Key*>(scratch);
+  const kernels::SkipKernels& table = kernels::skip_kernels();
+  const kernels::KeyKernels<Key>& kernel = Integers<Key>::own_kernel(table);
+  const Key flip = format_.is_unsigned ? std::numeric_limits<Key>::min() : Key{0};
+  const auto shift = -static_cast<double>(flip);  // of a number from its key
+  const std::int64_t n_needed = statistics_[growing_means_.back()].number;
+  samples += begin_skip_ * format_.n_bytes;
+  for (std::int64_t i = 0; i < n_pixels; ++i, samples += n_skips_ * format_.n_bytes) {
+    kernel.decode(samples, n_needed, format_.big_endian, flip, keys);
+    std::int64_t sum = 0;
+    std::int64_t done = 0;
+    for (const std::size_t s : growing_means_) {
+      const std::int64_t n = statistics_[s].number;
+      while (done < n) {  // so few that their sum has 32 bits, if they have 16
+        constexpr bool is_short = sizeof(Key) == 2;
+        using Sum = std::conditional_t<is_short, std::int32_t, std::int64_t>;
+        const std::int64_t end = is_short ? std::min(n, done + (1 << 15)) : n;
+        Sum part = 0;
+        for (; done < end; ++done) part += keys[done];
+        sum += part;
+      }
+      const auto count = static_cast<double>(n);
+      planes[s][i] =
+          format_.scale * ((static_cast<double>(sum) + shift * count) / count) + format_.zero;
+    }
   }
-  double sum = 0;
-  for (const double part : lanes) sum += part;
-  for (; i < n; ++i) sum += values[i];
-  return sum;
 }
-
-}  // namespace
 
 /// Means of the first n samples, all n from one running sum. Sums of integers
 /// of up to 32 bits are exact; wider ones are rounded to 53 bits first.
 void CompressSkips::reduce_parts(const std::byte* samples, std::int64_t n_pixels,
                                  double* const* planes, std::byte* scratch) const {
+  const bool is_whole = format_.kind != SampleKind::floating && !format_.blank;
+  if (is_whole && format_.n_bytes == 2) {
+    return reduce_exact_parts<std::int16_t>(samples, n_pixels, planes, scratch);
+  }
+  if (is_whole && format_.n_bytes == 4) {
+    return reduce_exact_parts<std::int32_t>(samples, n_pixels, planes, scratch);
+  }
   constexpr std::int64_t n_lanes = 8;
   auto* values = reinterpret_cast<double*>(scratch);
   SampleFormat keys = format_;
   keys.scale = 1.0;
   keys.zero = 0.0;
   const std::int64_t n_needed = statistics_[growing_means_.back()].number;
-  const bool is_exact =
-      format_.kind != SampleKind::floating && format_.n_bytes <= 4 && !format_.blank;
   for (std::int64_t i = 0; i < n_pixels; ++i) {
     const std::byte* pixel = samples + i * n_skips_ * format_.n_bytes;
     kernels::decode_samples(pixel + begin_skip_ * format_.n_bytes, n_needed, keys, values);
     std::int64_t done = 0;
-    if (is_exact) {
-      double sum = 0;
-      for (const std::size_t s : growing_means_) {
-        const std::int64_t n = statistics_[s].number;
-        sum += exact_sum(values + done, n - done);
-        done = n;
-        planes[s][i] = format_.scale * (sum / static_cast<double>(n)) + format_.zero;
-      }
-      continue;
-    }
     std::array<double, n_lanes> lanes{};
     std::array<double, n_lanes> counts{};
     const auto add = [&](std::int64_t at, std::size_t lane) {

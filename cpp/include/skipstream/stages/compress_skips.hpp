@@ -84,12 +84,16 @@ class CompressSkips {
   [[nodiscard]] std::int64_t first_used_skip() const { return begin_skip_; }
   [[nodiscard]] std::int64_t n_used_skips() const { return end_skip_ - begin_skip_; }
 
+  /// Whether no statistic is of all samples: they are means of the first n, or single ones.
+  [[nodiscard]] bool takes_parts() const { return takes_parts_; }
+
   /// Memory that `reduce` needs for itself, per thread.
   [[nodiscard]] std::int64_t scratch_bytes() const { return scratch_bytes_; }
 
   /// Reduces `n_pixels` pixels; `samples` is (n_pixels, n_skips), encoded, skip fastest.
-  /// `planes[i]` and `mask` point at the first of these pixels. Safe to call from several threads,
-  /// each with a scratch of its own (64-byte aligned). Only a foreign statistic may throw.
+  /// `planes[i]` and `mask` point at the first of these pixels; where `takes_parts` there may be no
+  /// mask, and samples that no statistic takes are not looked at. Safe to call from several
+  /// threads, each with a scratch of its own (64-byte aligned). Only a foreign statistic may throw.
   void reduce(const std::byte* samples, std::int64_t n_pixels, double* const* planes,
               std::uint32_t* mask, std::byte* scratch) const;
 
@@ -151,6 +155,9 @@ class CompressSkips {
   void make_missing(double* const* planes, std::int64_t at, std::uint32_t* mask) const;
   void reduce_parts(const std::byte* samples, std::int64_t n_pixels, double* const* planes,
                     std::byte* scratch) const;
+  template <class Key>
+  void reduce_exact_parts(const std::byte* samples, std::int64_t n_pixels, double* const* planes,
+                          std::byte* scratch) const;
   void take_samples(const std::byte* samples, std::int64_t n_pixels, double* const* planes) const;
   void reduce_foreign(const std::byte* samples, std::int64_t n_pixels, double* const* planes) const;
 
@@ -164,6 +171,7 @@ class CompressSkips {
   std::int64_t scratch_bytes_ = 0;
   std::int64_t group_offset_ = 0;  ///< of the group's samples in the scratch
   bool has_foreign_ = false;
+  bool takes_parts_ = false;
   Array<std::size_t> growing_means_;  ///< statistics mean(n), by n
   Array<std::size_t> lone_samples_;   ///< statistics sample(s)
   bool wants_sums_ = false;
