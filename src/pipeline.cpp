@@ -365,9 +365,10 @@ class PyPipeline {
   }
 
   /// Rows that leave a stage are copied to arrays of the whole image, `(n_rows, n_cols)` of
-  /// float32, float64 or int64: (plane, array) each; the mask to one of uint32.
-  void keep_planes(std::size_t number, const std::vector<std::pair<std::size_t, py::array>>& planes,
-                   const py::array_t<std::uint32_t, py::array::c_style>& mask) {
+  /// float32, float64 or int64: (plane, array) each; the mask to one of uint32, if there is one.
+  void keep_planes(
+      std::size_t number, const std::vector<std::pair<std::size_t, py::array>>& planes,
+      const std::optional<py::array_t<std::uint32_t, py::array::c_style>>& mask) {
     const std::size_t n_planes = pipeline_->planes_after(number).size();
     std::vector<std::function<void(const PixelChunk&)>> copies;
     for (const auto& [plane, array] : planes) {
@@ -377,12 +378,24 @@ class PyPipeline {
                            ? copy_of<double>(plane, array)
                            : copy_of<std::int64_t>(plane, array));
     }
-    std::uint32_t* bits = room_for_rows(mask).mutable_data();
+    std::uint32_t* bits = mask ? room_for_rows(*mask).mutable_data() : nullptr;
     std::int64_t* n_rows = &rows_kept_[number];
     pipeline_->add_tap(number, [copies, bits, n_rows](const PixelChunk& chunk) {
       *n_rows = chunk.first_row + chunk.n_rows;
       for (const auto& copy : copies) copy(chunk);
+      if (bits == nullptr) return;
       std::copy_n(chunk.mask, chunk.n_rows * chunk.n_cols, bits + chunk.first_row * chunk.n_cols);
+    });
+  }
+
+  /// Whether a pixel that leaves a stage has a bit of the mask beside those that are ignored.
+  void keep_left_out(std::size_t number, std::uint32_t ignored,
+                     const py::array_t<bool, py::array::c_style>& left_out) {
+    bool* to = room_for_rows(left_out).mutable_data();
+    pipeline_->add_tap(number, [ignored, to](const PixelChunk& chunk) {
+      std::transform(chunk.mask, chunk.mask + chunk.n_rows * chunk.n_cols,
+                     to + chunk.first_row * chunk.n_cols,
+                     [ignored](std::uint32_t bits) { return (bits & ~ignored) != 0; });
     });
   }
 
@@ -604,7 +617,8 @@ void register_pipeline(py::module_& m) {
            py::keep_alive<1, 3>())
       .def("keep_samples", &PyPipeline::keep_samples, "begin_col"_a, "end_col"_a, "row_step"_a,
            "statistics"_a = std::vector<std::string>())
-      .def("keep_planes", &PyPipeline::keep_planes, "stage"_a, "planes"_a, "mask"_a)
+      .def("keep_planes", &PyPipeline::keep_planes, "stage"_a, "planes"_a, "mask"_a = py::none())
+      .def("keep_left_out", &PyPipeline::keep_left_out, "stage"_a, "ignored"_a, "left_out"_a)
       .def("take_rows", &PyPipeline::take_rows, "table"_a)
       .def("take_row_statistics", &PyPipeline::take_row_statistics)
       .def("table", &PyPipeline::table, "name"_a)

@@ -300,9 +300,15 @@ class Pipeline:
         """Rows that leave `stage` go to images of a file: (plane or -1 for the mask, image)."""
 
     def keep_planes(
-        self, stage: int, planes: Sequence[tuple[int, NDArray[Any]]], mask: NDArray[np.uint32]
+        self,
+        stage: int,
+        planes: Sequence[tuple[int, NDArray[Any]]],
+        mask: NDArray[np.uint32] | None = ...,
     ) -> None:
         """Rows that leave `stage` are copied to (n_rows, n_cols) arrays: (plane, array) each."""
+
+    def keep_left_out(self, stage: int, ignored: int, left_out: NDArray[np.bool_]) -> None:
+        """Whether pixels that leave `stage` have a bit of the mask beside the ignored ones."""
 
     def rows_kept(self, stage: int) -> int:
         """Rows of `keep_planes` that are there."""

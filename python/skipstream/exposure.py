@@ -304,7 +304,7 @@ class ImageRun:
             for stage, name in measured.items():
                 results = None
                 if stage == shown:
-                    results = dict(zip(self._names, kept[:-1], strict=True)), kept[-1]
+                    results = dict(zip(self._names, kept[:-1], strict=True))
                 taken.keep_planes(pipeline, stage, name, results)
         self._written = [
             (file, file.begin_image(image, number, stage, pipeline))

@@ -602,12 +602,11 @@ class Taken:
         self._has_histograms = dtype.kind != "f" and samples.scale == 1
         self._scale, self._zero, self._blank = samples.scale, samples.zero, samples.blank
         self._planes: dict[str, dict[str, NDArray[np.float32]]] = {}
-        self._masks: dict[str, NDArray[np.uint32]] = {}
         self._units: dict[str, str] = {}
         self._charge: dict[Any, tuple[FitResult, FitResult | None]] = {}
         self._gain: _GainFit | None = None
         self._numbers: dict[str, int] = {}
-        self._left_out: dict[Any, NDArray[np.bool_]] = {}
+        self._left_out: dict[tuple[str, tuple[str, ...]], NDArray[np.bool_]] = {}
         self._takes_all = any(MEASURES[m.kind].takes == "quality" for m in measures)
 
     def _columns(self, measure: MeasureConfig) -> tuple[int, int]:
@@ -671,11 +670,11 @@ class Taken:
         pipeline: _core.Pipeline,
         number: int,
         stage: str,
-        kept_anyway: tuple[Mapping[str, NDArray[Any]], NDArray[np.uint32]] | None = None,
+        kept_anyway: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         """Make room for the rows that leave a stage, and let the core fill it.
 
-        `kept_anyway` are planes and mask for which this has been done already.
+        `kept_anyway` are planes for which this has been done already.
         """
         planes = pipeline.planes_after(number)
         shape = (self.image.n_rows, self.image.n_cols)
@@ -683,17 +682,22 @@ class Taken:
         chosen = self._wanted(stage, names)
         self._units[stage] = planes[0]["unit"]
         self._numbers[stage] = number
+        for ignored_bits in self._ignored_after(stage):
+            ignored = sum(bit for bit, name, _ in _core.mask_names() if name in ignored_bits)
+            left_out = self._left_out[stage, ignored_bits] = np.empty(shape, np.bool_)
+            pipeline.keep_left_out(number, ignored, left_out)
         if kept_anyway is not None:
-            self._planes[stage] = {name: kept_anyway[0][name] for name in chosen}
-            self._masks[stage] = kept_anyway[1]
+            self._planes[stage] = {name: kept_anyway[name] for name in chosen}
             return
         # At once: of large arrays NumPy asks for large pages, which are there sooner.
-        room = np.empty((len(chosen) + 1, *shape), np.float32)
-        kept = dict(zip(chosen, room[:-1], strict=True))
-        self._planes[stage] = kept
-        self._masks[stage] = room[-1].view(np.uint32)
+        room = np.empty((len(chosen), *shape), np.float32)
+        kept = self._planes[stage] = dict(zip(chosen, room, strict=True))
         wanted = [(names.index(name), plane) for name, plane in kept.items()]
-        pipeline.keep_planes(number, wanted, self._masks[stage])
+        pipeline.keep_planes(number, wanted)
+
+    def _ignored_after(self, stage: str) -> list[tuple[str, ...]]:
+        """What measures of the pixels after a stage ignore."""
+        return list(dict.fromkeys(m.ignored_bits for m in self.measures if m.after == stage))
 
     def fit_gain(self, pixels: NDArray[np.float32]) -> float:
         """The gain of a run that fits it; measures of the same pixels need no other fit."""
@@ -705,24 +709,18 @@ class Taken:
         """Memory of the planes of a stage; that of the samples is in the core's plan."""
         n_planes = len(self._wanted(stage, [plane["name"] for plane in planes]))
         fitted = 1 if stage == self.stages[0] and self._fits_gain else 0
-        return 4 * (n_planes + 1 + fitted) * self.image.n_rows * self.image.n_cols
+        pixel_bytes = 4 * (n_planes + fitted) + len(self._ignored_after(stage))
+        return pixel_bytes * self.image.n_rows * self.image.n_cols
 
     def pixels(self, measure: MeasureConfig) -> tuple[NDArray[np.float32], NDArray[np.bool_], str]:
         """Pixels of a measure, which of them are left out, and their unit."""
         assert measure.after is not None
         pixels = next(iter(self._planes[measure.after].values()))
-        bits = self._masks[measure.after]
+        left_out = self._left_out[measure.after, measure.ignored_bits]
         unit = _UNITS.get(self._units[measure.after], "")
         begin_row, end_row, _, _ = self.image.active
         region = slice(begin_row, end_row), slice(*self._columns(measure))
-        key = measure.after, measure.region, measure.ignored_bits
-        if key in self._left_out:
-            return pixels[region], self._left_out[key], unit
-        ignored = 0
-        for bit, name, _ in _core.mask_names():
-            ignored |= bit if name in measure.ignored_bits else 0
-        self._left_out[key] = (bits[region] & ~np.uint32(ignored)) != 0
-        return pixels[region], self._left_out[key], unit
+        return pixels[region], left_out[region], unit
 
     def samples(
         self, measure: MeasureConfig, pipeline: _core.Pipeline
