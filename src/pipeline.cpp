@@ -366,9 +366,8 @@ class PyPipeline {
 
   /// Rows that leave a stage are copied to arrays of the whole image, `(n_rows, n_cols)` of
   /// float32, float64 or int64: (plane, array) each; the mask to one of uint32, if there is one.
-  void keep_planes(
-      std::size_t number, const std::vector<std::pair<std::size_t, py::array>>& planes,
-      const std::optional<py::array_t<std::uint32_t, py::array::c_style>>& mask) {
+  void keep_planes(std::size_t number, const std::vector<std::pair<std::size_t, py::array>>& planes,
+                   const std::optional<py::array_t<std::uint32_t, py::array::c_style>>& mask) {
     const std::size_t n_planes = pipeline_->planes_after(number).size();
     std::vector<std::function<void(const PixelChunk&)>> copies;
     for (const auto& [plane, array] : planes) {

@@ -1176,6 +1176,12 @@ void the_lowest_peak_is_its_definition() {
       check::that(is_near(peak.value, expected.value, 1e-10), what);
       check::that(is_near(peak.sigma, expected.sigma, 1e-9 * (1 + expected.sigma)), what);
       check::that(std::is_sorted(copy.begin(), copy.end()));
+      const std::vector<float> narrow(copy.begin(), copy.end());
+      std::vector<double> wide(narrow.begin(), narrow.end());
+      const Location of_narrow = lowest_peak_of_sorted(narrow, bins, smooth);
+      const Location of_wide = lowest_peak(wide, bins, smooth);
+      check::equal(of_narrow.value, of_wide.value, what);
+      check::equal(of_narrow.sigma, of_wide.sigma, what);
     }
   }
 }

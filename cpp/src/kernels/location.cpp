@@ -228,19 +228,37 @@ class SortedBins {
   }
 
  private:
-  [[nodiscard]] bool is_below(std::size_t i, std::size_t bin) const noexcept {
-    return (static_cast<double>(values_[i]) - low_) / step_ < static_cast<double>(bin);
+  /// Where a bin begins, in units of the values above `low`: a quotient that is rounded is on the
+  /// same side of its number as a value is of the edge, but for values next to it.
+  struct Edge {
+    double bin;
+    double surely_below;
+    double surely_above;
+  };
+
+  [[nodiscard]] bool is_below(std::size_t i, const Edge& edge) const noexcept {
+    const double above_low = static_cast<double>(values_[i]) - low_;
+    if (above_low < edge.surely_below) return true;
+    if (above_low > edge.surely_above) return false;
+    return above_low / step_ < edge.bin;
   }
 
-  /// In strides that double, since most bins end nearby; then by halves.
+  /// One by one at first, since most bins end nearby; then in strides that double, and by halves.
   void skip_below(std::size_t bin) noexcept {
+    constexpr double rounding = 1e-15;  // of the quotient and of the edge, in parts of them
+    const double at = static_cast<double>(bin) * step_;
+    const Edge edge{static_cast<double>(bin), at * (1 - rounding), at * (1 + rounding)};
+    constexpr std::size_t nearby = 12;
+    const std::size_t end_nearby = std::min(at_ + nearby, values_.size());
+    while (at_ < end_nearby && is_below(at_, edge)) ++at_;
+    if (at_ < end_nearby) return;
     std::size_t stride = 1;
-    for (; at_ + stride <= values_.size() && is_below(at_ + stride - 1, bin); stride *= 2) {
+    for (; at_ + stride <= values_.size() && is_below(at_ + stride - 1, edge); stride *= 2) {
       at_ += stride;
     }
     for (std::size_t end = std::min(at_ + stride, values_.size()); at_ < end;) {
       const std::size_t middle = at_ + (end - at_) / 2;
-      if (is_below(middle, bin)) {
+      if (is_below(middle, edge)) {
         at_ = middle + 1;
       } else {
         end = middle;
