@@ -293,11 +293,14 @@ class ImageRun:
             planes = pipeline.planes_after(shown)
             self._names = [plane["name"] for plane in planes]
             self._unit = planes[0]["unit"]
+            # At once: of large arrays NumPy asks for large pages, which are there sooner.
             shape = (image.n_rows, image.n_cols)
+            room = np.empty((len(planes) + 1, *shape), np.float32)
             kept += [
-                np.empty(shape, np.int64 if plane["is_label"] else np.float32) for plane in planes
+                np.empty(shape, np.int64) if plane["is_label"] else of
+                for plane, of in zip(planes, room[:-1], strict=True)
             ]
-            mask = np.empty(shape, np.uint32)
+            mask = room[-1].view(np.uint32)
             pipeline.keep_planes(shown, list(enumerate(kept)), mask)
             kept.append(mask)
         if taken is not None:

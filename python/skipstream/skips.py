@@ -218,13 +218,14 @@ def charge_loss(
     below = int(np.sum(d < core - n_sigma * sigma))
     tails = above + below
     near = d[np.abs(d - core) < 8 * sigma]
-    moments = near - near.mean()
+    away = near - near.mean()
+    squares = away * away
     std = float(d.std(ddof=1))
     return FitResult(
         name,
         {"mean_difference": float(d.mean()), "std_difference": std, "core": core,
          "core_sigma": sigma, "coefficient": (above - below) / tails if tails else math.nan,
-         "skewness": float(np.mean(moments**3) / np.mean(moments**2) ** 1.5)},
+         "skewness": float(np.mean(squares * away) / np.mean(squares) ** 1.5)},
         {"mean_difference": std / math.sqrt(n), "std_difference": std / math.sqrt(2 * n),
          "core": sigma * math.sqrt(math.pi / 2 / n),
          "core_sigma": sigma * math.sqrt(_VARIANCE_OF_MAD_SIGMA / n),
