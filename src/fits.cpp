@@ -71,14 +71,14 @@ class ChargeCost {
 
   double cost(double n, double offset, double noise, double rate, double gain) {
     const kernels::ChargeModel model{n, offset, noise, rate, gain};
-    if (!is_finite(model)) return std::numeric_limits<double>::infinity();
+    if (!is_possible(model)) return std::numeric_limits<double>::infinity();
     return kernels::charge_cost(edges_, counts_, model, peaks_of(model), expected_);
   }
 
   std::array<double, 5> gradient(double n, double offset, double noise, double rate, double gain) {
     const kernels::ChargeModel model{n, offset, noise, rate, gain};
     std::array<double, 5> by_all{};
-    if (is_finite(model)) {
+    if (is_possible(model)) {
       kernels::charge_gradient(edges_, counts_, model, peaks_of(model), expected_, by_all);
     }
     return by_all;
@@ -91,9 +91,9 @@ class ChargeCost {
   }
 
  private:
-  static bool is_finite(const kernels::ChargeModel& model) {
-    return std::isfinite(model.n) && std::isfinite(model.offset) && std::isfinite(model.noise) &&
-           std::isfinite(model.rate) && std::isfinite(model.gain);
+  static bool is_possible(const kernels::ChargeModel& model) {
+    return model.noise > 0 && std::isfinite(model.n) && std::isfinite(model.offset) &&
+           std::isfinite(model.noise) && std::isfinite(model.rate) && std::isfinite(model.gain);
   }
   [[nodiscard]] std::int64_t peaks_of(const kernels::ChargeModel& model) const {
     const double whole = (reach_ + 5 * model.noise - model.offset) / model.gain;

@@ -409,12 +409,24 @@ class PyPipeline {
     return region;
   }
 
-  /// Of the rows that were there, for when all have been pushed: `(n_kept_rows, n_cols of the
-  /// region, n_skips)` as stored, or `(n_statistics, n_kept_rows, n_cols of the region)`; a view.
+  /// Which of the kept rows were there; `(n_kept_rows,)`.
+  [[nodiscard]] py::array_t<bool> rows_there(std::size_t number) const {
+    const auto& records = pipeline_->records();
+    check_region(number);
+    py::array_t<bool> there(records.n_kept_rows(number));
+    for (py::ssize_t row = 0; row < there.size(); ++row) {
+      there.mutable_at(row) = records.is_there(number, row);
+    }
+    return there;
+  }
+
+  /// For when all rows have been pushed: `(n_kept_rows, n_cols of the region, n_skips)` as
+  /// recorded, or `(n_statistics, n_kept_rows, n_cols of the region)`; a view.
   [[nodiscard]] py::array kept_samples(std::size_t number) const {
     const auto& records = pipeline_->records();
+    check_region(number);
     const auto& region = records.region(number);
-    const std::int64_t n_rows = (pipeline_->rows_sampled() + region.row_step - 1) / region.row_step;
+    const std::int64_t n_rows = records.n_kept_rows(number);
     const std::int64_t n_cols = region.end_col - region.begin_col;
     if (region.statistics.empty()) {
       return {py::dtype::from_args(py::str(dtype_name(pipeline_->records_format()))),
@@ -442,9 +454,21 @@ class PyPipeline {
                           array(all.n_below), array(all.n_above));
   }
 
+  /// Name of the type, scale and blank of the samples that are recorded: stages on samples may have
+  /// changed those of the image.
+  [[nodiscard]] py::tuple records_format() const {
+    const auto& format = pipeline_->records_format();
+    return py::make_tuple(dtype_name(format), format.scale, format.blank);
+  }
+
   [[nodiscard]] std::int64_t rows_pushed() const { return pipeline_->rows_pushed(); }
 
  private:
+  void check_region(std::size_t number) const {
+    if (number >= pipeline_->records().n_regions()) {
+      throw ConfigError("kept_samples: no region " + std::to_string(number));
+    }
+  }
   void add_tap(std::size_t number, const py::function& on_rows) {
     const std::size_t n_planes = pipeline_->planes_after(number).size();
     on_rows_ = on_rows;
@@ -625,6 +649,8 @@ void register_pipeline(py::module_& m) {
       .def("planes_after", &PyPipeline::planes_after, "stage"_a)
       .def("rows_kept", &PyPipeline::rows_kept, "stage"_a)
       .def("kept_samples", &PyPipeline::kept_samples, "region"_a)
+      .def("rows_there", &PyPipeline::rows_there, "region"_a)
+      .def("records_format", &PyPipeline::records_format)
       .def("sample_histograms", &PyPipeline::sample_histograms)
       .def("findings", &PyPipeline::findings);
 }

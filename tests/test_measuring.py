@@ -259,8 +259,50 @@ def test_rows_that_are_missing_are_not_among_the_kept_ones() -> None:
     pipeline.push(np.ones((3, 2, 3), "<i4"))
     pipeline.push_missing(2)
     pipeline.finish()
-    assert pipeline.kept_samples(0).shape == (2, 2, 3)
-    assert pipeline.kept_samples(1).tolist() == [[[1], [1]]]
+    for number in (0, 1):
+        assert pipeline.rows_there(number).tolist() == [True, True, False]
+    assert pipeline.kept_samples(0)[:, 0, 0].tolist() == [1, 1, 0]
+    np.testing.assert_array_equal(pipeline.kept_samples(1), [[[1], [1], [np.nan]]])
+    with pytest.raises(sk.ConfigError, match="no region 2"):
+        pipeline.kept_samples(2)
+
+
+@pytest.mark.parametrize("stages", [[], [{"kind": "subtract_baseline"}]])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_lost_rows_are_no_samples(stages: list[dict[str, str]], threads: int) -> None:
+    from skipstream import _core
+
+    samples = np.random.default_rng(1).normal(100, 3, (12, 40, 20)).astype("<f4")
+    if not stages:
+        samples = np.rint(samples).astype("<i4")
+    dtype = samples.dtype.str
+    info = _core.ImageInfo(n_cols=40, n_skips=20, dtype=dtype, n_rows=12, overscan_cols=9)
+    made = []
+    for lost in ((), (0, 4, 5, 6, 11)):
+        pipeline = _core.Pipeline(
+            [*stages, {"kind": "compress_skips"}], info, threads=threads, n_histograms=20
+        )
+        whole = pipeline.keep_samples(0, 40, 1)
+        every = pipeline.keep_samples(3, 30, 2, ["mean(2)", "sample(5)"])
+        huge = pipeline.keep_samples(0, 1, 2**63 - 1, ["mean"])
+        for row in range(12):
+            if row in lost:
+                pipeline.push_lost(40 * 20)
+            else:
+                pipeline.push(samples[row : row + 1])
+        pipeline.finish()
+        there = np.array([row not in lost for row in range(12)])
+        assert pipeline.rows_there(whole).tolist() == there.tolist()
+        assert pipeline.rows_there(every).tolist() == there[::2].tolist()
+        assert pipeline.kept_samples(huge).shape == (1, 1, 1)
+        made.append((pipeline.kept_samples(whole), pipeline.kept_samples(every), there))
+        if not stages:
+            check_histograms(pipeline, samples[there])
+    (all_rows, planes, _), (some_rows, some_planes, there) = made
+    np.testing.assert_array_equal(some_rows[there], all_rows[there])
+    assert not some_rows[~there].any()
+    np.testing.assert_array_equal(some_planes[:, there[::2]], planes[:, there[::2]])
+    assert np.isnan(some_planes[:, ~there[::2]]).all()
 
 
 def test_large_images_keep_a_part_of_their_rows(tmp_path: Path) -> None:
@@ -279,16 +321,21 @@ def test_large_images_keep_a_part_of_their_rows(tmp_path: Path) -> None:
     assert result.measures["noise_vs_skips"]["sigma_1"] == pytest.approx(3, rel=0.03)
 
 
+BASE = {"kind": "subtract_baseline"}
+
+
 def test_samples_are_measured_in_adu_and_without_those_that_are_missing(tmp_path: Path) -> None:
     samples = np.rint(np.random.default_rng(1).normal(1000, 20, (60, 80, 50))).astype("<i2")
     samples[..., 0] += 5
     missing = samples.copy()
     missing[::4, 7, 20] = -32768
     config = {
-        "input": {"n_skips": 50},
+        "input": {"n_skips": 50, "overscan_cols": 20},
         "stage": [{"kind": "compress_skips"}],
         "measure": [
-            {"kind": "noise_vs_skips"}, {"kind": "charge_loss"}, {"kind": "noise_spectrum"},
+            {"kind": "noise_vs_skips", "region": "all"},
+            {"kind": "charge_loss", "region": "all"},
+            {"kind": "noise_spectrum"},
         ],
     }  # fmt: skip
     found = {}
@@ -297,6 +344,9 @@ def test_samples_are_measured_in_adu_and_without_those_that_are_missing(tmp_path
         ("scaled", samples, {"BSCALE": 0.5, "BZERO": 100.0}, []),
         ("blank", missing, {"BLANK": -32768}, []),
         ("inverted", samples, {}, [{"kind": "correct_polarity"}]),
+        ("based", samples, {}, [BASE]),
+        ("scaled and based", samples, {"BSCALE": 0.5, "BZERO": 100.0}, [BASE]),
+        ("based, none is blank", samples, {"BLANK": 0}, [BASE]),
     ):
         hdu = fits.ImageHDU(stored.reshape(60, -1))
         hdu.header.update(cards)
@@ -307,7 +357,14 @@ def test_samples_are_measured_in_adu_and_without_those_that_are_missing(tmp_path
         (result,) = sk.run(whole, [tmp_path / f"{name}.fits"])
         assert result.status == "done", result.message
         found[name] = result.measures
-    plain = found["plain"]
+    plain, based = found["plain"], found["based"]
+    for name, factor in (("scaled and based", 0.5), ("based, none is blank", 1.0)):
+        noise, loss, spectrum = found[name].values()
+        assert noise["sigma_1"] == pytest.approx(factor * based["noise_vs_skips"]["sigma_1"])
+        expected = factor * based["charge_loss"]["mean_difference"]
+        assert loss["mean_difference"] == pytest.approx(expected)
+        assert spectrum.amplitude == pytest.approx(factor * based["noise_spectrum"].amplitude)
+        assert spectrum.n_series == based["noise_spectrum"].n_series
     assert plain["noise_vs_skips"]["sigma_1"] == pytest.approx(20, rel=0.03)
     assert plain["charge_loss"]["mean_difference"] == pytest.approx(5, abs=2)
     for name, factor in (("scaled", 0.5), ("inverted", -1.0), ("blank", 1.0)):

@@ -287,8 +287,18 @@ PACKED = (
          '{"is": "Popen", "args": "x"}}]}', "Popen"),
         ('{"skipstream_results": 1, "results": [{"amplifier": "U", "measure": "m", "result": '
          '{"is": "FitResult"}}]}', "notes"),
-        (PACKED.replace("<f8", "O"), "|u1 holds no |O"),
-        (PACKED.replace("<f8", "<U999"), "holds no <U999"),
+        *((PACKED.replace("<f8", text), "no array has the type")
+          for text in ("O", "<U999", "U0", "M8[s]", "<f16", "V8", "S3")),
+        (PACKED.replace('"<f8"', "null"), "no array has the type"),
+        (PACKED.replace("|u1", "M8[s]"), "no array has the type"),
+        (PACKED.replace("<f8", "<U9"), "|u1 holds no <U9"),
+        *((PACKED.replace("[3]", text), "no array has the shape")
+          for text in ("null", "[-3]", "3", "[true, 3]")),
+        *((PACKED.replace('"packed"', '"array"').replace('"base64"', '"values"').replace("<f8", t),
+           "no array has the type") for t in ("O", "S2000000000", "U500000000")),
+        (PACKED[: PACKED.index('{"is')] + '{"is": "table", "columns": {"a": {"is": "array", '
+         '"dtype": "<f8", "values": [1, 2]}, "b": {"is": "array", "dtype": "<U9", "values": ["x"]}}'
+         "}}]}", "differ in length"),
         (PACKED, "a ndarray is no result"),
         (PACKED.replace("AAAA", "AAA"), "results that are none"),
         (PACKED.replace("[3]", "[4]"), "reshape"),

@@ -80,3 +80,16 @@ def test_a_spectrum_draws() -> None:
     samples = white() + 2 * np.sin(2 * np.pi * 0.2 * np.arange(200))
     ax = sk.noise_spectrum(samples).plot()
     assert "1/sample" in ax.get_xlabel()
+
+
+def test_a_missing_sample_leaves_its_row_but_not_its_pixel() -> None:
+    samples = np.random.default_rng(1).normal(0, 3, (20, 50, 16))
+    complete = sk.noise_spectrum(samples, over="row")
+    samples[::2, 7, 3] = np.nan
+    samples[4, 9] = np.nan  # a pixel without any
+    found = sk.noise_spectrum(samples, over="row")
+    assert (complete.n_series, found.n_series) == (20, 19)
+    means = np.nanmean(np.delete(samples, 4, axis=0), axis=2)
+    expected = np.abs(np.fft.rfft(means - means[0, 0], axis=1))[:, 1:].mean(axis=0) / 50
+    np.testing.assert_allclose(found.amplitude, expected, rtol=1e-12)
+    assert sk.noise_spectrum(samples).n_series == 20 * 50 - 11

@@ -328,8 +328,15 @@ class Pipeline:
     def kept_samples(self, region: int) -> NDArray[Any]:
         """What was kept of a region, after all rows: a view.
 
-        ``(n_rows, n_cols, n_skips)`` as stored, or ``(n_statistics, n_rows, n_cols)`` of float64.
+        ``(n_rows, n_cols, n_skips)`` of `records_format`, or ``(n_statistics, n_rows, n_cols)`` of
+        float64.
         """
+
+    def rows_there(self, region: int) -> NDArray[np.bool_]:
+        """Which of the kept rows were there."""
+
+    def records_format(self) -> tuple[str, float, int | None]:
+        """Type, scale and blank of recorded samples, which stages on samples may have changed."""
 
     def sample_histograms(self) -> tuple[NDArray[np.int64], ...]:
         """Bin 0 ``(n,)``, counts ``(n, n_bins)``, numbers below and above, of the first samples."""

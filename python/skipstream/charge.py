@@ -60,6 +60,8 @@ def _between(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
 def _periods(data: Histogram, shortest: float) -> Floats:
     """Distances at which the counts repeat: the largest summits of their Fourier transform."""
     length = data.edges[-1] - data.edges[0]
+    if not length < 1e6 * shortest:
+        return np.empty(0)
     frequency = np.arange(1.5 / length, 1 / shortest, 0.2 / length)
     if len(frequency) < 3:
         return np.empty(0)

@@ -207,6 +207,10 @@ def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
         source_bytes=samples.held_bytes(1),
         alarms=config.alarms,
     )
+    if config.measures:
+        from .measuring import Taken
+
+        Taken(config.measures, image, samples).keep_samples(pipeline)
     return pipeline.plan
 
 

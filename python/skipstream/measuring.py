@@ -146,7 +146,8 @@ def _two_samples(first: int, n_skips: int, parameters: Mapping[str, Any]) -> lis
         number = parameters[name]
         if not -n_skips <= number < n_skips:
             raise _core.ConfigError(
-                f"charge_loss.{name}: must be below n_skips = {n_skips}; got {number}"
+                f"charge_loss.{name}: must be from {-n_skips} to {n_skips - 1}, of {n_skips} "
+                f"samples in use; got {number}"
             )
         found.append(f"sample({first + number % n_skips})")
     return found
@@ -598,9 +599,8 @@ class Taken:
         # Of each measure of samples: the number of its region, row step and statistics.
         self._regions: dict[str, tuple[int, int, list[str]]] = {}
         dtype = np.dtype(samples.dtype)
-        self._sample_bytes = dtype.itemsize * image.n_skips
         self._has_histograms = dtype.kind != "f" and samples.scale == 1
-        self._scale, self._zero, self._blank = samples.scale, samples.zero, samples.blank
+        self._zero = samples.zero
         self._planes: dict[str, dict[str, NDArray[np.float32]]] = {}
         self._units: dict[str, str] = {}
         self._charge: dict[Any, tuple[FitResult, FitResult | None]] = {}
@@ -629,20 +629,22 @@ class Taken:
         """Let the core keep what the measures need of the samples."""
         shared: dict[tuple[int, int, int], int] = {}
         first, n_used = pipeline.plan["first_used_skip"], pipeline.plan["n_used_skips"]
+        dtype, _, _ = pipeline.records_format()
+        pixel_bytes = np.dtype(dtype).itemsize * self.image.n_skips
         for measure in self.measures:
             kind = MEASURES[measure.kind]
             if kind.takes != "samples":
                 continue
             begin, end = self._columns(measure)
             n_rows, width = self.image.n_rows, end - begin
-            step = max(1, -(-n_rows * width * self._sample_bytes // KEPT_BYTES))
+            step = max(1, -(-n_rows * width * pixel_bytes // KEPT_BYTES))
             if kind.statistics is not None:
                 statistics = kind.statistics(first, n_used, self._all_parameters(measure))
                 number = pipeline.keep_samples(begin, end, step, list(dict.fromkeys(statistics)))
                 self._regions[measure.name] = number, step, statistics
                 continue
             if measure.parameters.get("over", "skips") == "skips":  # a spectrum of each pixel
-                most = -(-n_rows * width * self._sample_bytes // SERIES_BYTES)
+                most = -(-n_rows * width * pixel_bytes // SERIES_BYTES)
                 step = max(step, min(most, n_rows // -(-MOST_SERIES // max(width, 1))))
             region = begin, end, step
             if region not in shared:
@@ -728,19 +730,21 @@ class Taken:
         """Samples of a measure, of the active rows that were kept; or planes of its statistics."""
         number, step, statistics = self._regions[measure.name]
         begin_row, end_row, _, _ = self.image.active
-        rows = slice(-(-begin_row // step), -(-end_row // step))
+        rows: Any = slice(-(-begin_row // step), -(-end_row // step))
+        there = pipeline.rows_there(number)[rows]
+        if not there.all():
+            rows = rows.start + np.flatnonzero(there)
         kept = pipeline.kept_samples(number)
         if statistics:
             names = dict.fromkeys(statistics)
             return dict(zip(names, kept[:, rows], strict=True))
         first, n_used = pipeline.plan["first_used_skip"], pipeline.plan["n_used_skips"]
         samples = kept[rows, :, first : first + n_used]
-        if self._scale == 1 and self._blank is None:
+        _, scale, blank = pipeline.records_format()
+        if scale == 1 and blank is None:
             return samples
-        values = samples * abs(self._scale)  # where the signal falls has no meaning here
-        if self._blank is not None:
-            values = np.where(samples == self._blank, np.nan, values)
-        return values
+        values = samples * abs(scale)  # where the signal falls has no meaning here
+        return values if blank is None else np.where(samples == blank, np.nan, values)
 
     def finish(self, pipeline: _core.Pipeline, threads: int) -> dict[str, Any]:
         """Finish the image and measure it: result of every measure of one amplifier, by name.
@@ -946,6 +950,9 @@ def _rows(result: Any) -> Iterator[tuple[str, float, float, str, str, str, float
         for name, count in result.counts.items():
             yield name, count, math.sqrt(count), "", "ok", "", nan, 0, nan, result.n_pixels
     elif isinstance(result, Spectrum):
+        if result.n_series == 0:
+            reason = "every series lacks a sample"
+            yield "line_1_amplitude", nan, nan, "adu", "failed", reason, nan, 0, nan, 0
         for number, (frequency, amplitude) in enumerate(result.lines, 1):
             tail = ("ok", "", nan, 0, nan, result.n_series)
             yield f"line_{number}_frequency", frequency, nan, result.frequency_unit, *tail

@@ -28,6 +28,7 @@ _KINDS: dict[str, Any] = {
     for kind in (ChargeProfile, FitResult, Histogram, Patterns, Quality, Series, Spectrum)
 }
 _FORMAT = 1
+_MOST_LETTERS = 64  # of a text in an array
 _LONG = 1000  # values of an array that nobody reads one by one: it is packed
 
 
@@ -73,6 +74,16 @@ def _packed(value: NDArray[Any]) -> dict[str, str] | None:
     return {"stored": values.dtype.str, "base64": text}
 
 
+def _dtype(text: Any, kinds: str = "biufU") -> np.dtype[Any]:
+    """Of numbers or short texts; nothing else is in an array here."""
+    dtype = np.dtype(text) if isinstance(text, str) else None
+    if dtype is None or dtype.kind not in kinds:
+        raise ValueError(f"no array has the type {text!r}")
+    if not 0 < dtype.itemsize <= (8 if dtype.kind in "biuf" else 4 * _MOST_LETTERS):
+        raise ValueError(f"no array has the type {text!r}")
+    return dtype
+
+
 def _restored(value: Any) -> Any:
     if isinstance(value, list):
         return [_restored(inner) for inner in value]
@@ -84,18 +95,22 @@ def _restored(value: Any) -> Any:
     if kind == "map":
         return dict(zip(value["names"], _restored(value["values"]), strict=True))
     if kind == "array":
-        return np.array(_restored(value["values"]), dtype=value["dtype"])
+        return np.array(_restored(value["values"]), dtype=_dtype(value["dtype"]))
     if kind == "packed":
-        dtype, stored = np.dtype(value["dtype"]), np.dtype(value["stored"])
-        if dtype.kind not in "biufU" or dtype.itemsize > 8 * stored.itemsize:
+        dtype, stored = _dtype(value["dtype"]), _dtype(value["stored"], "biufUS")
+        if dtype.itemsize > 8 * stored.itemsize:
             raise ValueError(f"{stored.str} holds no {dtype.str}")
+        shape = value["shape"]
+        if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError(f"no array has the shape {shape}")
         packed = binascii.a2b_base64(value["base64"], strict_mode=True)
-        return np.frombuffer(packed, stored).astype(dtype).reshape(value["shape"])
+        return np.frombuffer(packed, stored).astype(dtype).reshape(shape)
     if kind == "table":
         columns = {name: _restored(column) for name, column in value["columns"].items()}
-        rows = np.empty(
-            max(map(len, columns.values())), [(n, c.dtype.str) for n, c in columns.items()]
-        )
+        shapes = {column.shape for column in columns.values()}
+        if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+            raise ValueError("the columns of a table differ in length")
+        rows = np.empty(shapes.pop(), [(n, c.dtype.str) for n, c in columns.items()])
         for name, column in columns.items():
             rows[name] = column
         return rows
@@ -162,6 +177,8 @@ def read_results(path: str | Path) -> dict[str, dict[str, Any]]:
             if type(result) not in _KINDS.values():
                 raise TypeError(f"a {type(result).__name__} is no result")
             results.setdefault(str(line["amplifier"]), {})[str(line["measure"])] = result
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (
+        AttributeError, KeyError, MemoryError, OverflowError, RecursionError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         raise _core.ConfigError(f"{path}: holds results that are none: {error}") from None
     return results

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,7 +84,10 @@ class NoiseSpectrum:
         self._n_series = 0
 
     def consume(self, rows: ArrayLike) -> None:
-        """Add rows, ``(n_rows, n_cols, n_skips)``; series with a missing sample are left out.
+        """Add rows, ``(n_rows, n_cols, n_skips)``.
+
+        Left out are the series of a pixel with a missing sample, and rows with a pixel that has
+        none.
 
         Raises
         ------
@@ -107,7 +110,7 @@ class NoiseSpectrum:
         step = max(1, _BLOCK_SAMPLES // max(1, samples[0].size)) if len(samples) else 1
         for begin in range(0, len(samples), step):
             part = samples[begin : begin + step]
-            series = part.reshape(-1, length) if self.over == "skips" else part.mean(axis=2)
+            series = part.reshape(-1, length) if self.over == "skips" else _means(part)
             if series.dtype.kind == "f":
                 series = series[np.isfinite(series).all(axis=1)]
             values = series.astype(np.float64)
@@ -137,6 +140,18 @@ class NoiseSpectrum:
         amplitude = self._sum / (self._n_series * self._length)
         lines = _lines(frequency, amplitude)
         return Spectrum(frequency, amplitude, lines, self._n_series, unit)
+
+
+def _means(samples: NDArray[Any]) -> NDArray[Any]:
+    """Of the samples of each pixel that are there; NaN where none is."""
+    if samples.dtype.kind != "f" or np.isfinite(samples).all():
+        return np.asarray(samples.mean(axis=2))
+    there = np.isfinite(samples)
+    n = np.count_nonzero(there, axis=2)
+    sums = np.where(there, samples, 0).sum(axis=2, dtype=np.float64)
+    means = np.full(n.shape, np.nan)
+    np.divide(sums, n, out=means, where=n > 0)
+    return means
 
 
 def _lines(

@@ -1184,6 +1184,16 @@ void the_lowest_peak_is_its_definition() {
       check::equal(of_narrow.sigma, of_wide.sigma, what);
     }
   }
+  // Differences that no double holds.
+  for (std::vector<double> far :
+       {std::vector<double>{-1e308, 1e308}, {-1.7e308, 0, 1, 2, 1.7e308}}) {
+    std::vector<double> bins(40);
+    std::vector<double> smooth(40);
+    const double middle = far[far.size() / 2];
+    const Location peak = lowest_peak(far, bins, smooth);
+    check::equal(peak.value, middle);
+    check::equal(peak.sigma, 0.0);
+  }
 }
 
 // ---- splines --------------------------------------------------------------------------------

@@ -269,7 +269,8 @@ void regions_are_kept_as_they_are() {
                     "region " + std::to_string(k));
         n_bytes_kept += expected.size();
       }
-      check::equal(records.bytes(), static_cast<std::int64_t>(n_bytes_kept));
+      // And whether each row is there.
+      check::equal(records.bytes(), static_cast<std::int64_t>(n_bytes_kept) + image.n_rows);
       check::that(!records.is_empty());
     }
   }
@@ -329,6 +330,48 @@ void statistics_are_those_of_the_pixels() {
   check::throws<ConfigError>([&] { records.keep({0, 1, 1, {"mena"}}); }, "mena");
 }
 
+void rows_that_are_not_there_are_known() {
+  const Image image = image_of({}, 3, 1000);
+  SampleRecords records;
+  records.begin(info_of(image), 0, 1);
+  records.see_rows(0, 3);  // there are no regions
+  records.keep({2, 4, 2, {}});
+  records.keep({2, 4, 3, {"mean", "sample(1)"}});
+  records.keep({0, 1, std::numeric_limits<std::int64_t>::max(), {"mean"}});
+  check::equal(records.n_kept_rows(0), 6);
+  check::equal(records.n_kept_rows(1), 4);
+  check::equal(records.n_kept_rows(2), 1);
+  records.record(image.bytes.data(), 0, 7 * image.n_cols, 0);
+  records.see_rows(0, 5);
+  records.see_rows(6, 1);
+  const std::vector<std::byte> before(records.samples(0).begin(), records.samples(0).end());
+  const std::vector<double> values(records.values(1).begin(), records.values(1).end());
+  records.finish();
+  const auto n_bytes = static_cast<std::size_t>(2 * image.pixel_bytes());
+  for (std::int64_t row = 0; row < 6; ++row) {
+    check::equal(records.is_there(0, row), row < 4);
+    const auto kept = records.samples(0).subspan(static_cast<std::size_t>(row) * n_bytes, n_bytes);
+    const auto first = before.begin() + row * static_cast<std::int64_t>(n_bytes);
+    const bool stays = std::equal(kept.begin(), kept.end(), first);
+    const bool is_zero =
+        std::all_of(kept.begin(), kept.end(), [](std::byte b) { return b == std::byte{0}; });
+    check::that(row < 4 ? stays && !is_zero : is_zero, "row " + std::to_string(row));
+  }
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const std::int64_t row = static_cast<std::int64_t>(i) % 8 / 2;
+    check::equal(records.is_there(1, row), row != 3);
+    check::that(row == 3 ? std::isnan(records.values(1)[i]) : records.values(1)[i] == values[i]);
+  }
+  check::that(records.is_there(2, 0));
+  SampleRecords none;
+  ImageInfo empty = info_of(image);
+  empty.n_rows = 0;
+  none.begin(empty, 0, 1);
+  none.keep({0, 1, 1, {"mean"}});
+  check::equal(none.n_kept_rows(0), 0);
+  none.finish();
+}
+
 void memory_is_known_beforehand() {
   SampleRecords records;
   ImageInfo info;
@@ -354,6 +397,7 @@ int main() {
   nothing_is_counted_where_all_is_missing();
   regions_are_kept_as_they_are();
   statistics_are_those_of_the_pixels();
+  rows_that_are_not_there_are_known();
   memory_is_known_beforehand();
   return check::failures();
 }

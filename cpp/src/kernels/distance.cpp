@@ -40,8 +40,7 @@ void squares_in_plane(std::span<const std::int32_t> distances, std::int32_t most
     for (; n_parabolas > 0; --n_parabolas) {
       const double other = centre[n_parabolas - 1];
       from = (y + x * x - height[n_parabolas - 1] - other * other) / (2 * (x - other));
-      if (from > begin[n_parabolas - 1]) break;
-      from = -std::numeric_limits<double>::infinity();
+      if (from > begin[n_parabolas - 1]) break;  // at the latest at the first, which is everywhere
     }
     centre[n_parabolas] = x;
     height[n_parabolas] = y;

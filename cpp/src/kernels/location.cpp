@@ -422,6 +422,8 @@ Location lowest_peak_as(std::span<const T> values, std::span<double> bins,
     begin = end;
   }
   if (!(band > 0)) return {at_place(densest), 0.0};
+  // Values so far apart that their differences are beyond a double have no peak that can be told.
+  if (!std::isfinite(at_place(n - 1) - at_place(0) + 8 * band)) return {at_place(n / 2), 0.0};
 
   // Only the lowest peak is sought: what lies too far above it is left out.
   const double step = band / 4;

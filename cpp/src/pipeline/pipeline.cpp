@@ -567,23 +567,22 @@ void Pipeline::reduce_here(const std::byte* samples, std::int64_t n_rows) {
     reduce(MemorySamples(samples, reduced_pixel_bytes_), 0, n_rows, {});
     return;
   }
-  if (!records_.is_empty() && rows_sampled_ == 0) records_.see_first_pixel(samples);
   Buffer& buffer = buffers_[0];
   auto& planes = block_planes_[0];
   while (n_rows > 0) {
     const std::int64_t n = std::min(n_rows, plan_.chunk_rows);
     const std::int64_t n_pixels = n * image_.n_cols;
+    see_first_pixel(
+        n, [&](std::int64_t row) { return samples + row * image_.n_cols * reduced_pixel_bytes_; });
     for (std::int64_t begin = 0; begin < n_pixels; begin += block_pixels_) {
       const std::int64_t n_block = std::min(block_pixels_, n_pixels - begin);
       for (std::size_t p = 0; p < planes.size(); ++p) planes[p] = buffer.planes[p] + begin;
       chain_.reduction->reduce(samples, n_block, planes.data(), buffer.mask.data() + begin,
                                reduce_scratch_[0]);
-      if (!records_.is_empty()) {
-        records_.record(samples, rows_sampled_ * image_.n_cols + begin, n_block, 0);
-      }
+      record(samples, rows_reduced_ * image_.n_cols + begin, n_block, 0);
       samples += n_block * reduced_pixel_bytes_;
     }
-    rows_sampled_ += n;
+    see_rows(n);
     PixelChunk chunk{buffer.planes, buffer.mask.data(), rows_reduced_, n, image_.n_cols};
     deliver(chunk);
     n_rows -= n;
@@ -630,12 +629,13 @@ void Pipeline::reduce_assembled() {
 void Pipeline::reduce(const SampleSource& source, std::int64_t first_source_row,
                       std::int64_t n_rows, const Progress& progress) {
   if (n_rows == 0) return;
-  const std::int64_t first_image_pixel = rows_sampled_ * image_.n_cols;
-  if (!records_.is_empty() && first_image_pixel == 0) {
-    const auto cursor = source.cursor();
-    cursor->seek(first_source_row * image_.n_cols);
-    records_.see_first_pixel(cursor->next(1, read_scratch_[0]));
-  }
+  const std::int64_t first_image_pixel = rows_reduced_ * image_.n_cols;
+  std::unique_ptr<SampleCursor> looking;  // what it gives lives as long as it does
+  see_first_pixel(n_rows, [&](std::int64_t row) {
+    looking = source.cursor();
+    looking->seek((first_source_row + row) * image_.n_cols);
+    return looking->next(1, read_scratch_[0]);
+  });
   const std::int64_t n_chunks = (n_rows + plan_.chunk_rows - 1) / plan_.chunk_rows;
   const std::int64_t chunk_pixels = plan_.chunk_rows * image_.n_cols;
   // A task reads whole pieces of the source, and reduces them block by block. Where a chunk does
@@ -667,7 +667,7 @@ void Pipeline::reduce(const SampleSource& source, std::int64_t first_source_row,
         for (std::size_t p = 0; p < planes.size(); ++p) planes[p] = buffer.planes[p] + begin;
         chain_.reduction->reduce(samples, n, planes.data(), buffer.mask.data() + begin,
                                  reduce_scratch_[worker]);
-        if (!records_.is_empty()) records_.record(samples, image_pixel + begin, n, worker);
+        record(samples, image_pixel + begin, n, worker);
       }
     };
     workers_->start((n_pixels + task_pixels - 1) / task_pixels, tasks[b]);
@@ -678,7 +678,7 @@ void Pipeline::reduce(const SampleSource& source, std::int64_t first_source_row,
     Buffer& buffer = buffers_[static_cast<std::size_t>(k) % buffers_.size()];
     const std::int64_t n = std::min(plan_.chunk_rows, n_rows - k * plan_.chunk_rows);
     PixelChunk chunk{buffer.planes, buffer.mask.data(), rows_reduced_, n, image_.n_cols};
-    rows_sampled_ += n;
+    see_rows(n);
     const bool more = k + 1 < n_chunks;
     if (buffers_.size() > 1 && more) {
       // The other threads reduce the next chunk while this one passes the ordered stages.
@@ -700,6 +700,32 @@ void Pipeline::reduce(const SampleSource& source, std::int64_t first_source_row,
     }
     if (progress) progress(rows_reduced_);
   }
+}
+
+/// What is recorded of samples but for those of rows that are lost.
+void Pipeline::record(const std::byte* samples, std::int64_t first_pixel, std::int64_t n_pixels,
+                      std::size_t thread) {
+  if (records_.is_empty()) return;
+  const std::int64_t lost =
+      std::clamp<std::int64_t>(end_lost_row_ * image_.n_cols - first_pixel, 0, n_pixels);
+  records_.record(samples + lost * reduced_pixel_bytes_, first_pixel + lost, n_pixels - lost,
+                  thread);
+}
+
+/// The first pixel that is not lost, if it is in the next rows; `pixel_of` gives the first of a
+/// row.
+template <class PixelOf>
+void Pipeline::see_first_pixel(std::int64_t n_rows, const PixelOf& pixel_of) {
+  const std::int64_t row = std::max<std::int64_t>(0, end_lost_row_ - rows_reduced_);
+  if (records_.is_empty() || saw_first_pixel_ || row >= n_rows) return;
+  saw_first_pixel_ = true;
+  records_.see_first_pixel(pixel_of(row));
+}
+
+/// The next rows have been recorded.
+void Pipeline::see_rows(std::int64_t n_rows) {
+  const std::int64_t first = std::max(rows_reduced_, end_lost_row_);
+  if (first < rows_reduced_ + n_rows) records_.see_rows(first, rows_reduced_ + n_rows - first);
 }
 
 void Pipeline::deliver(PixelChunk& chunk) {
@@ -736,6 +762,7 @@ void Pipeline::finish() {
   }
   if (image_.n_rows >= 0) push_missing_rows(image_.n_rows - rows_pushed());
   finish_samples();
+  records_.finish();
   finished_ = true;
   for (std::size_t i = 0; i < chain_.pixel_steps.size(); ++i) {
     auto& stage = *chain_.pixel_steps[i].stage;

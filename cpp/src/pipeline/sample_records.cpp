@@ -75,7 +75,8 @@ void SampleRecords::begin(const ImageInfo& image, std::int64_t n_histograms,
 void SampleRecords::keep(const KeptRegion& region) {
   Kept kept{.region = region, .samples = {}, .reduction = nullptr, .values = {}, .n_pixels = 0};
   const std::int64_t width = region.end_col - region.begin_col;
-  kept.n_pixels = (image_.n_rows + region.row_step - 1) / region.row_step * width;
+  kept.n_pixels = n_kept_rows(region) * width;
+  there_.resize(static_cast<std::size_t>(image_.n_rows));
   if (region.statistics.empty()) {
     kept.samples.resize(static_cast<std::size_t>(kept.n_pixels * pixel_bytes_));
   } else {
@@ -95,7 +96,7 @@ void SampleRecords::keep(const KeptRegion& region) {
 }
 
 std::int64_t SampleRecords::bytes() const {
-  std::size_t total = 0;
+  std::size_t total = there_.size();
   for (const auto& kept : kept_) total += kept.samples.size() + kept.values.size() * sizeof(double);
   for (const auto& room : rooms_) {
     total += room.scratch.size() + room.planes.size() * sizeof(double*) +
@@ -168,6 +169,30 @@ void SampleRecords::count(const std::byte* samples, std::int64_t n_pixels, std::
       count_group(n, has_blank);
     } else {
       count_group(std::integral_constant<std::size_t, group>{}, std::false_type{});
+    }
+  }
+}
+
+void SampleRecords::see_rows(std::int64_t first_row, std::int64_t n_rows) {
+  if (kept_.empty()) return;
+  std::fill_n(there_.begin() + first_row, n_rows, std::uint8_t{1});
+}
+
+void SampleRecords::finish() {
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  for (std::size_t k = 0; k < kept_.size(); ++k) {
+    Kept& kept = kept_[k];
+    const std::int64_t width = kept.region.end_col - kept.region.begin_col;
+    for (std::int64_t row = 0; row < n_kept_rows(k); ++row) {
+      if (is_there(k, row)) continue;
+      if (kept.reduction == nullptr) {
+        std::fill_n(kept.samples.begin() + row * width * pixel_bytes_, width * pixel_bytes_,
+                    std::byte{0});
+      }
+      for (std::size_t s = 0; s < kept.region.statistics.size(); ++s) {
+        const std::int64_t first = static_cast<std::int64_t>(s) * kept.n_pixels + row * width;
+        std::fill_n(kept.values.begin() + first, width, nan);
+      }
     }
   }
 }

@@ -136,8 +136,6 @@ class Pipeline {
   /// Kept samples and histograms; `records_format` says how the samples are encoded.
   [[nodiscard]] const SampleRecords& records() const { return records_; }
   [[nodiscard]] const SampleFormat& records_format() const { return image_.format; }
-  /// Rows whose samples were all there.
-  [[nodiscard]] std::int64_t rows_sampled() const { return rows_sampled_; }
   struct StageFindings {
     std::string stage;
     std::vector<Finding> findings;
@@ -157,6 +155,11 @@ class Pipeline {
   void begin_watch();
   void reduce(const SampleSource& source, std::int64_t first_source_row, std::int64_t n_rows,
               const Progress& progress);
+  void record(const std::byte* samples, std::int64_t first_pixel, std::int64_t n_pixels,
+              std::size_t thread);
+  template <class PixelOf>
+  void see_first_pixel(std::int64_t n_rows, const PixelOf& pixel_of);
+  void see_rows(std::int64_t n_rows);
   void deliver(PixelChunk& chunk);
   void require_open() const;
   void require_room(std::int64_t n_rows) const;
@@ -182,7 +185,7 @@ class Pipeline {
   std::int64_t block_pixels_ = 0;
   std::int64_t rows_pushed_ = 0;
   std::int64_t rows_reduced_ = 0;
-  std::int64_t rows_sampled_ = 0;  ///< without those that lost samples
+  bool saw_first_pixel_ = false;   ///< of those that are recorded
   bool in_order_ = false;          ///< a sample stage needs the rows one after another
   RowAssembly assembly_;           ///< of rows that come in parts
   Array<std::byte> zeros_;         ///< a lost row, for stages on samples

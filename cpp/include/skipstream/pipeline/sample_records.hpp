@@ -50,13 +50,24 @@ class SampleRecords {
 
   /// Lays the bins around the first pixel of the image, which every chunking knows.
   void see_first_pixel(const std::byte* samples);
-  /// Samples of `n_pixels` pixels, of which the first is number `first_pixel` in raster order.
+  /// Samples of `n_pixels` pixels, of which the first is number `first_pixel` of the image.
   void record(const std::byte* samples, std::int64_t first_pixel, std::int64_t n_pixels,
               std::size_t thread);
+  /// Rows of which all pixels were recorded.
+  void see_rows(std::int64_t first_row, std::int64_t n_rows);
+  /// What was not recorded of the regions becomes NaN, and samples 0.
+  void finish();
 
   [[nodiscard]] std::size_t n_regions() const { return kept_.size(); }
   [[nodiscard]] const KeptRegion& region(std::size_t number) const {
     return kept_.at(number).region;
+  }
+  [[nodiscard]] std::int64_t n_kept_rows(std::size_t region) const {
+    return n_kept_rows(kept_.at(region).region);
+  }
+  /// Whether a kept row, by its number among these, was recorded.
+  [[nodiscard]] bool is_there(std::size_t region, std::int64_t kept_row) const {
+    return there_[static_cast<std::size_t>(kept_row * kept_.at(region).region.row_step)] != 0;
   }
   /// `(n_kept_rows, n_cols of the region, n_skips)`, encoded; of a region without statistics.
   [[nodiscard]] std::span<const std::byte> samples(std::size_t region) const {
@@ -83,6 +94,9 @@ class SampleRecords {
     Array<std::uint32_t> mask;
   };
 
+  [[nodiscard]] std::int64_t n_kept_rows(const KeptRegion& region) const {
+    return image_.n_rows < 1 ? 0 : (image_.n_rows - 1) / region.row_step + 1;
+  }
   void keep_pixels(Kept& kept, const std::byte* samples, std::int64_t at, std::int64_t n_pixels,
                    std::size_t thread);
   template <class T, bool swapped>
@@ -93,6 +107,7 @@ class SampleRecords {
   std::int64_t pixel_bytes_ = 0;
   std::vector<Kept> kept_;
   std::vector<Room> rooms_;     ///< of all threads
+  Array<std::uint8_t> there_;   ///< by row of the image, where there are regions
   Array<std::int64_t> firsts_;  ///< stored number of bin 0, by histogram
   /// By thread: groups of histograms, of whose cells (below, bins, above, left out) those of the
   /// same number lie side by side.
