@@ -252,6 +252,18 @@ std::vector<double> spooled(std::int64_t n_rows) {
   return found;
 }
 
+void a_spool_leaves_no_name() {
+  const auto folder = std::filesystem::temp_directory_path() / "skipstream-test-spool";
+  std::filesystem::create_directory(folder);
+  double value = 1.5;
+  double* plane = &value;
+  std::uint32_t mask = 0;
+  Spool spool(1, 1, 2, 0, -1, folder.string());
+  spool.append({{&plane, 1}, &mask, 0, 1, 1});
+  check::that(std::filesystem::is_empty(folder));
+  std::filesystem::remove_all(folder);
+}
+
 void rows_come_back_from_a_spool_or_an_error_says_why() {
   pwrites.expect({{EINTR}, {0, 5}, {EINTR}, {0, 1}});
   preads.expect({{EINTR}, {0, 5}, {EINTR}, {0, 1}});
@@ -328,6 +340,7 @@ int main() {
   a_file_is_read_whole_or_not_at_all();
   a_file_that_cannot_be_looked_at_is_refused();
   a_plane_is_written_whole_or_an_error_says_why();
+  a_spool_leaves_no_name();
   rows_come_back_from_a_spool_or_an_error_says_why();
   a_queue_that_cannot_use_its_file_loses_samples_in_their_place_or_ends();
   return check::failures();

@@ -276,6 +276,55 @@ void regions_are_kept_as_they_are() {
   }
 }
 
+/// Compares what is kept of statistics with the reduction of one pixel after another.
+void check_statistics(const Image& image, const std::vector<KeptRegion>& regions,
+                      std::int64_t pixels_together, std::size_t n_threads) {
+  const auto records = recorded(image, regions, 0, pixels_together, n_threads);
+  check::equal(records.n_regions(), regions.size());
+  std::size_t n_bytes_kept = 0;
+  std::size_t room[3] = {};
+  for (std::size_t k = 0; k < regions.size(); ++k) {
+    const KeptRegion& region = regions[k];
+    CompressSkips::Config config;
+    config.statistics = region.statistics;
+    CompressSkips reduction(config);
+    reduction.begin(info_of(image));
+    const auto n_bytes = static_cast<std::size_t>(reduction.scratch_bytes());
+    std::vector<std::byte> scratch(n_bytes + 64);
+    std::byte* aligned = scratch.data();
+    while (reinterpret_cast<std::uintptr_t>(aligned) % 64 != 0) ++aligned;
+    const std::size_t n = region.statistics.size();
+    std::vector<std::vector<double>> expected(n);
+    for (std::int64_t row = 0; row < image.n_rows; row += region.row_step) {
+      for (std::int64_t col = region.begin_col; col < region.end_col; ++col) {
+        std::vector<double> values(n);
+        std::vector<double*> planes;
+        for (double& value : values) planes.push_back(&value);
+        std::uint32_t mask = 0;
+        reduction.reduce(image.bytes.data() + (row * image.n_cols + col) * image.pixel_bytes(), 1,
+                         planes.data(), &mask, aligned);
+        for (std::size_t s = 0; s < n; ++s) expected[s].push_back(values[s]);
+      }
+    }
+    const auto kept = records.values(k);
+    check::equal(kept.size(), n * expected[0].size());
+    for (std::size_t s = 0; s < n && kept.size() == n * expected[0].size(); ++s) {
+      for (std::size_t i = 0; i < expected[s].size(); ++i) {
+        const double found = kept[s * expected[s].size() + i];
+        check::that(found == expected[s][i] || (std::isnan(found) && std::isnan(expected[s][i])),
+                    region.statistics[s] + " of " + std::to_string(i));
+      }
+    }
+    check::that(records.samples(k).empty());
+    n_bytes_kept += kept.size() * sizeof(double);
+    room[0] = std::max(room[0], n_bytes + 64);
+    room[1] = std::max(room[1], n * sizeof(double*));
+    room[2] = std::max(room[2], static_cast<std::size_t>(region.end_col - region.begin_col) * 4);
+  }
+  n_bytes_kept += n_threads * (room[0] + room[1] + room[2]);
+  check::equal(records.bytes(), static_cast<std::int64_t>(n_bytes_kept) + image.n_rows);
+}
+
 void statistics_are_those_of_the_pixels() {
   SampleFormat format;
   format.scale = -0.5;
@@ -285,49 +334,33 @@ void statistics_are_those_of_the_pixels() {
   const std::vector<KeptRegion> regions{{2, 9, 3, {"mean(2)", "sample(-1)", "mean", "count"}},
                                         {0, 13, 1, {"sample(4)"}}};
   for (const std::int64_t pixels : {1, 5, 13, 20, 143}) {
-    for (const std::size_t n_threads : {1, 3}) {
-      const auto records = recorded(image, regions, 0, pixels, n_threads);
-      check::equal(records.n_regions(), regions.size());
-      for (std::size_t k = 0; k < regions.size(); ++k) {
-        const KeptRegion& region = regions[k];
-        CompressSkips::Config config;
-        config.statistics = region.statistics;
-        CompressSkips reduction(config);
-        reduction.begin(info_of(image));
-        const auto n_bytes = static_cast<std::size_t>(reduction.scratch_bytes());
-        std::vector<std::byte> scratch(n_bytes + 64);
-        std::byte* aligned = scratch.data();
-        while (reinterpret_cast<std::uintptr_t>(aligned) % 64 != 0) ++aligned;
-        const std::size_t n = region.statistics.size();
-        std::vector<std::vector<double>> expected(n);
-        for (std::int64_t row = 0; row < image.n_rows; row += region.row_step) {
-          for (std::int64_t col = region.begin_col; col < region.end_col; ++col) {
-            std::vector<double> values(n);
-            std::vector<double*> planes;
-            for (double& value : values) planes.push_back(&value);
-            std::uint32_t mask = 0;
-            reduction.reduce(image.bytes.data() + (row * image.n_cols + col) * image.pixel_bytes(),
-                             1, planes.data(), &mask, aligned);
-            for (std::size_t s = 0; s < n; ++s) expected[s].push_back(values[s]);
-          }
-        }
-        const auto kept = records.values(k);
-        check::equal(kept.size(), n * expected[0].size());
-        for (std::size_t s = 0; s < n && kept.size() == n * expected[0].size(); ++s) {
-          for (std::size_t i = 0; i < expected[s].size(); ++i) {
-            const double found = kept[s * expected[s].size() + i];
-            check::that(
-                found == expected[s][i] || (std::isnan(found) && std::isnan(expected[s][i])),
-                region.statistics[s] + " of " + std::to_string(i));
-          }
-        }
-        check::that(records.samples(k).empty());
-      }
+    for (const std::size_t n_threads : {1, 3}) check_statistics(image, regions, pixels, n_threads);
+  }
+  for (const int n_bytes : {2, 4}) {  // many pixels side by side, whose scratch must be aligned
+    Image wide;
+    wide.n_rows = 2;
+    wide.n_cols = 100;
+    wide.n_skips = 40;
+    wide.format.n_bytes = n_bytes;
+    std::mt19937_64 random(3);
+    for (std::int64_t i = 0; i < wide.n_rows * wide.n_cols * wide.n_skips; ++i) {
+      wide.add(static_cast<std::int64_t>(random() % 2000));
+    }
+    for (int n_tries = 0; n_tries < 5; ++n_tries) {
+      check_statistics(wide, {{0, 100, 1, {"mean", "median", "std"}}, {1, 99, 1, {"mean(7)"}}}, 200,
+                       1);
     }
   }
   SampleRecords records;
   records.begin(info_of(image), 0, 1);
   check::throws<ConfigError>([&] { records.keep({0, 1, 1, {"mena"}}); }, "mena");
+}
+
+void a_whole_group_of_histograms_is_no_more_than_that() {
+  const Image image = image_of({}, 32, 30);
+  for (const std::int64_t n : {31, 32}) {
+    check_histograms(image, recorded(image, {}, n, 20, 1).histograms(), n, std::to_string(n));
+  }
 }
 
 void rows_that_are_not_there_are_known() {
@@ -397,6 +430,7 @@ int main() {
   nothing_is_counted_where_all_is_missing();
   regions_are_kept_as_they_are();
   statistics_are_those_of_the_pixels();
+  a_whole_group_of_histograms_is_no_more_than_that();
   rows_that_are_not_there_are_known();
   memory_is_known_beforehand();
   return check::failures();

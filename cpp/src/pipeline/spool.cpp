@@ -155,7 +155,6 @@ void Spool::replay(const std::function<void(PixelChunk&)>& receive) {
          std::as_writable_bytes(std::span(mask).first(n_values)));
     receive(chunk);
   }
-  n_rows_ = 0;
 }
 
 }  // namespace skipstream

@@ -32,7 +32,7 @@ class Spool {
 
   /// Throws IoError when the temporary file cannot be written.
   void append(const PixelChunk& chunk);
-  /// Hands back all rows in order, and forgets them.
+  /// Hands back all rows in order, once.
   void replay(const std::function<void(PixelChunk&)>& receive);
   /// What it reserved for itself.
   [[nodiscard]] std::int64_t own_bytes() const { return own_bytes_; }
