@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
 pytest.importorskip("iminuit")
 
 import skipstream as sk
+from skipstream.cli import main
 from skipstream.measuring import MOST_SERIES
 
 N_ROWS, N_COLS, N_SKIPS, OVERSCAN = 120, 200, 40, 40
@@ -245,6 +247,20 @@ def test_histograms_of_any_samples_leave_blank_ones_out(dtype: str) -> None:
     pipeline.push(samples)
     pipeline.finish()
     check_histograms(pipeline, samples, blank=5)
+
+
+@pytest.mark.parametrize(("sample", "wrong"), [(99, "from -16 to 15"), (-17, "got -17")])
+def test_a_check_hears_what_a_run_would(sample: int, wrong: str, tmp_path: Path) -> None:
+    fits.writeto(tmp_path / "a.fits", np.zeros((4, 5 * 16), "i2"))
+    (tmp_path / "c.toml").write_text(
+        "[input]\nn_skips = 16\n[[stage]]\nkind = 'compress_skips'\n"
+        f"[[measure]]\nkind = 'charge_loss'\nsample = {sample}\n"
+    )
+    done = CliRunner().invoke(main, ["check", str(tmp_path / "c.toml"), str(tmp_path / "a.fits")])
+    assert done.exit_code != 0
+    assert wrong in done.output
+    (result,) = sk.run(sk.load_config(tmp_path / "c.toml"), [tmp_path / "a.fits"])
+    assert (result.status, wrong in result.message) == ("failed", True)
 
 
 def test_rows_that_are_missing_are_not_among_the_kept_ones() -> None:

@@ -195,23 +195,38 @@ def image_info(image: ImageLayout, samples: Samples, config: Config) -> _core.Im
 
 
 def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
-    """Plan of an image: stages, shapes, delay and bytes; no sample is read."""
+    """Plan of an image: stages, shapes, delay and bytes; no sample is read.
+
+    `measure_bytes` is what measures hold of samples and pixels, which is part of `total_bytes`.
+    """
     samples = open_samples(image)
+    taken = None
+    if config.measures:
+        from .measuring import Taken
+
+        fits_gain = any(stage.get("gain") == "fit" for stage in config.stages)
+        taken = Taken(config.measures, image, samples, fits_gain=fits_gain)
     pipeline = _core.Pipeline(
         config.stages,
         image_info(image, samples, config),
         spool_bytes=_spool_bytes(config),
+        n_histograms=taken.n_histograms if taken is not None else 0,
         foreign=reducers_of(config.stages),
         fit_gain=_fit_gain,
         whole_rows=samples.whole_rows,
         source_bytes=samples.held_bytes(1),
         alarms=config.alarms,
     )
-    if config.measures:
-        from .measuring import Taken
-
-        Taken(config.measures, image, samples).keep_samples(pipeline)
-    return pipeline.plan
+    n_bytes = 0
+    if taken is not None:
+        taken.keep_samples(pipeline)
+        n_bytes = sum(
+            taken.n_bytes(name, pipeline.planes_after(config.stage_number(name)))
+            for name in taken.stages
+        )
+    plan = pipeline.plan
+    total = {"total_bytes": plan["total_bytes"] + n_bytes}
+    return {**plan, "measure_bytes": plan["record_bytes"] + n_bytes, **total}
 
 
 def _spool_bytes(config: Config) -> int:

@@ -308,9 +308,11 @@ def _print_plan(path: Path, image: ImageLayout, plan: dict[str, Any]) -> None:
         )
     if any(stage["barrier"] for stage in plan["stages"]):
         click.echo("  delay image: a barrier, before which all rows wait")
+    measured = plan["measure_bytes"]
     click.echo(
         f"  chunks of {plan['chunk_rows']} rows; {size_text(plan['buffer_bytes'])} of buffers; "
-        f"{size_text(plan['total_bytes'])} in all"
+        + (f"{size_text(measured)} for measures; " if measured else "")
+        + f"{size_text(plan['total_bytes'])} in all"
     )
 
 
