@@ -1591,7 +1591,7 @@ void CompressSkips::reduce_pixel(Source& pixel, const std::byte* samples, std::i
 
 void CompressSkips::reduce(const std::byte* samples, std::int64_t n_pixels, double* const* planes,
                            std::uint32_t* mask, std::byte* scratch) const {
-  if (mask == nullptr && takes_parts_) {
+  if (mask == nullptr) {
     if (!growing_means_.empty()) reduce_parts(samples, n_pixels, planes, scratch);
     take_samples(samples, n_pixels, planes);
     return;
@@ -1693,10 +1693,9 @@ void CompressSkips::reduce_exact_parts(const std::byte* samples, std::int64_t n_
     std::int64_t done = 0;
     for (const std::size_t s : growing_means_) {
       const std::int64_t n = statistics_[s].number;
-      while (done < n) {  // so few that their sum has 32 bits, if they have 16
-        constexpr bool is_short = sizeof(Key) == 2;
-        using Sum = std::conditional_t<is_short, std::int32_t, std::int64_t>;
-        const std::int64_t end = is_short ? std::min(n, done + (1 << 15)) : n;
+      while (done < n) {  // so few that sums of 16 bits have 32, and those of 32 have 64
+        using Sum = std::conditional_t<sizeof(Key) == 2, std::int32_t, std::int64_t>;
+        const std::int64_t end = std::min(n, done + (std::int64_t{1} << 15));
         Sum part = 0;
         for (; done < end; ++done) part += keys[done];
         sum += part;
