@@ -396,6 +396,11 @@ void rows_that_are_not_there_are_known() {
     check::that(row == 3 ? std::isnan(records.values(1)[i]) : records.values(1)[i] == values[i]);
   }
   check::that(records.is_there(2, 0));
+  SampleRecords untouched;
+  untouched.begin(info_of(image), 0, 1);
+  untouched.keep({0, 1, 1, {"mean"}});
+  untouched.finish();
+  for (const double value : untouched.values(0)) check::that(std::isnan(value));
   SampleRecords none;
   ImageInfo empty = info_of(image);
   empty.n_rows = 0;
