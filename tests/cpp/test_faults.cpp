@@ -270,6 +270,8 @@ void rows_come_back_from_a_spool_or_an_error_says_why() {
   check::equal(spooled(3).size(), std::size_t{12}, "interrupted, and in parts");
   pwrites.expect({{0, 5}, {ENOSPC}});
   check::throws<IoError>([&] { spooled(3); }, "/tmp: cannot spool rows: No space left");
+  pwrites.expect({{EINTR}, {0, 0}});
+  check::throws<IoError>([&] { spooled(3); }, "/tmp: cannot spool rows");
   preads.expect({{EIO}});
   check::throws<IoError>([&] { spooled(3); }, "/tmp: cannot read spooled rows back");
   preads.expect({{0, 7}, {0, 0}});
