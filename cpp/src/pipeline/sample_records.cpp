@@ -126,25 +126,25 @@ void SampleRecords::see_first_pixel(const std::byte* samples) {
 template <class T, bool swapped>
 void SampleRecords::count(const std::byte* samples, std::int64_t n_pixels, std::size_t thread) {
   // In the type of the samples, of which a vector holds most. Cells are fewer than 2^16.
-  using Value = std::conditional_t<sizeof(T) == 1, std::int16_t, T>;
-  using Cell = std::make_unsigned_t<Value>;
-  using Limits = std::numeric_limits<Value>;
-  const auto blank = static_cast<Value>(image_.format.blank.value_or(0));
+  using Stored = std::conditional_t<sizeof(T) == 1, std::int16_t, T>;
+  using Number = std::make_unsigned_t<Stored>;
+  using Limits = std::numeric_limits<Stored>;
+  const auto blank = static_cast<Stored>(image_.format.blank.value_or(0));
   const bool has_blank = image_.format.blank == std::int64_t{blank};
   const auto within = [](std::int64_t number) {
-    return static_cast<Value>(
+    return static_cast<Stored>(
         std::clamp(number, std::int64_t{Limits::min()}, std::int64_t{Limits::max()}));
   };
   for (std::size_t begin = 0; begin < firsts_.size(); begin += group) {
     const std::size_t n = std::min(group, firsts_.size() - begin);
-    std::array<Value, group> low{};
-    std::array<Value, group> high{};
-    std::array<Cell, group> zero{};  // number of cell 0, modulo what the type holds
+    std::array<Stored, group> low{};
+    std::array<Stored, group> high{};
+    std::array<Number, group> zero{};  // number of cell 0, modulo what the type holds
     for (std::size_t h = 0; h < n; ++h) {
       const std::int64_t first = firsts_[begin + h] - 1;
       low[h] = within(first);
       high[h] = within(first + last_cell);
-      zero[h] = static_cast<Cell>(first);
+      zero[h] = static_cast<Number>(first);
     }
     std::uint32_t* counts =
         counts_.data() + thread * counts_of_thread_ + begin * static_cast<std::size_t>(n_cells);
@@ -153,12 +153,12 @@ void SampleRecords::count(const std::byte* samples, std::int64_t n_pixels, std::
     // has samples for a whole group all are counted, wanted or not: their number is a constant.
     const auto count_group = [&](auto n_here, auto may_be_blank) {
       for (std::int64_t i = 0; i < n_pixels; ++i, from += pixel_bytes_) {
-        std::array<Cell, group> cells;
+        std::array<Number, group> cells;
         for (std::size_t h = 0; h < n_here; ++h) {
-          const auto value = static_cast<Value>(load<T, swapped>(from + h * sizeof(T)));
-          const Value seen = std::min(std::max(value, low[h]), high[h]);
-          const auto cell = static_cast<Cell>(static_cast<Cell>(seen) - zero[h]);
-          cells[h] = may_be_blank && value == blank ? static_cast<Cell>(left_out) : cell;
+          const auto value = static_cast<Stored>(load<T, swapped>(from + h * sizeof(T)));
+          const Stored seen = std::min(std::max(value, low[h]), high[h]);
+          const auto cell = static_cast<Number>(static_cast<Number>(seen) - zero[h]);
+          cells[h] = may_be_blank && value == blank ? static_cast<Number>(left_out) : cell;
         }
         for (std::size_t h = 0; h < n_here; ++h) {
           ++counts[static_cast<std::size_t>(cells[h]) * group + h];
