@@ -200,12 +200,7 @@ def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
     `measure_bytes` is what measures hold of samples and pixels, which is part of `total_bytes`.
     """
     samples = open_samples(image)
-    taken = None
-    if config.measures:
-        from .measuring import Taken
-
-        fits_gain = any(stage.get("gain") == "fit" for stage in config.stages)
-        taken = Taken(config.measures, image, samples, fits_gain=fits_gain)
+    taken = _taken_of(config, image, samples)
     pipeline = _core.Pipeline(
         config.stages,
         image_info(image, samples, config),
@@ -220,13 +215,20 @@ def plan_image(image: ImageLayout, config: Config) -> dict[str, Any]:
     n_bytes = 0
     if taken is not None:
         taken.keep_samples(pipeline)
-        n_bytes = sum(
-            taken.n_bytes(name, pipeline.planes_after(config.stage_number(name)))
-            for name in taken.stages
-        )
+        n_bytes = taken.n_bytes(pipeline, config.stage_number)
     plan = pipeline.plan
     total = {"total_bytes": plan["total_bytes"] + n_bytes}
     return {**plan, "measure_bytes": plan["record_bytes"] + n_bytes, **total}
+
+
+def _taken_of(config: Config, image: ImageLayout, samples: Samples) -> Taken | None:
+    """What the measures of a config take of an image, if there are any."""
+    if not config.measures:
+        return None
+    from .measuring import Taken
+
+    fits_gain = any(stage.get("gain") == "fit" for stage in config.stages)
+    return Taken(config.measures, image, samples, fits_gain=fits_gain)
 
 
 def _spool_bytes(config: Config) -> int:
@@ -298,8 +300,7 @@ class ImageRun:
             taken.keep_samples(pipeline)
         planned = pipeline.plan["total_bytes"]
         if taken is not None:
-            for stage, name in measured.items():
-                planned += taken.n_bytes(name, pipeline.planes_after(stage))
+            planned += taken.n_bytes(pipeline, config.stage_number)
         self._peers = exposure._peer_planes(image)
         if self._peers is not None:
             planned += self._peers.n_bytes
@@ -577,13 +578,8 @@ class Exposure:
         return read_mask(self.config.input.mask, image.amplifier, (image.n_rows, image.n_cols))
 
     def _begin_measures(self, image: ImageLayout, samples: Samples) -> Taken | None:
-        if not self.config.measures:
-            return None
-        from .measuring import MEASURES, Taken
-
-        fits_gain = any(stage.get("gain") == "fit" for stage in self.config.stages)
-        taken = Taken(self.config.measures, image, samples, fits_gain=fits_gain)
-        if any(MEASURES[measure.kind].takes == "pairs" for measure in self.config.measures):
+        taken = _taken_of(self.config, image, samples)
+        if taken is not None and taken.takes_pairs:
             self._taken[image.amplifier] = taken
         return taken
 

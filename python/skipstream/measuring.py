@@ -652,6 +652,11 @@ class Taken:
             self._regions[measure.name] = shared[region], step, []
 
     @property
+    def takes_pairs(self) -> bool:
+        """Whether there are measures between amplifiers."""
+        return any(MEASURES[measure.kind].takes == "pairs" for measure in self.measures)
+
+    @property
     def n_histograms(self) -> int:
         """First samples of which the core takes histograms."""
         return min(N_HISTOGRAMS, self.image.n_skips) if self._takes_all else 0
@@ -707,11 +712,16 @@ class Taken:
         self._gain = _GainFit(pixels, charge, found)
         return found["gain"]
 
-    def n_bytes(self, stage: str, planes: Sequence[Mapping[str, Any]]) -> int:
-        """Memory of the planes of a stage; that of the samples is in the core's plan."""
-        n_planes = len(self._wanted(stage, [plane["name"] for plane in planes]))
-        fitted = 1 if stage == self.stages[0] and self._fits_gain else 0
-        pixel_bytes = 4 * (n_planes + fitted) + len(self._ignored_after(stage))
+    def n_bytes(self, pipeline: _core.Pipeline, number_of: Callable[[str], int]) -> int:
+        """Memory of all planes; that of the samples is in the core's plan.
+
+        `number_of` a stage, by its name.
+        """
+        pixel_bytes = 4 if self._fits_gain and self.stages else 0
+        for stage in self.stages:
+            planes = pipeline.planes_after(number_of(stage))
+            wanted = self._wanted(stage, [plane["name"] for plane in planes])
+            pixel_bytes += 4 * len(wanted) + len(self._ignored_after(stage))
         return pixel_bytes * self.image.n_rows * self.image.n_cols
 
     def pixels(self, measure: MeasureConfig) -> tuple[NDArray[np.float32], NDArray[np.bool_], str]:
