@@ -19,11 +19,14 @@
 #include "skipstream/kernels/distance.hpp"
 #include "skipstream/kernels/entropy.hpp"
 #include "skipstream/kernels/location.hpp"
+#include "skipstream/kernels/select.hpp"
 
 namespace py = pybind11;
 
 namespace skipstream::python {
 namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 template <class T>
 using Array = py::array_t<T, py::array::c_style | py::array::forcecast>;
@@ -114,14 +117,14 @@ constexpr int most_peaks = 1000;
 
 /// Place and width of the lowest peak of values; it needs two.
 template <class T>
-std::pair<double, double> lowest_peak(const Array<T>& values) {
+std::pair<double, double> lowest_peak(const Array<T>& values, bool are_sorted) {
   const auto given = span_of(values);
   if (given.size() < 2) throw ConfigError("lowest_peak: needs at least 2 values");
   const py::gil_scoped_release release;
   std::vector<double> bins(n_peak_bins);
   std::vector<double> smooth(n_peak_bins);
   kernels::Location peak;
-  if (std::is_sorted(given.begin(), given.end())) {
+  if (are_sorted) {
     peak = kernels::lowest_peak_of_sorted(given, bins, smooth);
   } else {
     std::vector<double> sorted(given.begin(), given.end());
@@ -146,11 +149,190 @@ void subtract_lowest_peaks(py::array_t<T, py::array::c_style>& rows) {
     const auto first = std::find_if(row.begin(), row.end(), [](T v) { return std::isfinite(v); });
     const auto last = std::find_if(row.rbegin(), row.rend(), [](T v) { return std::isfinite(v); });
     const std::span<const T> finite(first, last.base() > first ? last.base() : first);
-    const double peak = finite.size() < 2
-                            ? std::numeric_limits<double>::quiet_NaN()
-                            : kernels::lowest_peak_of_sorted(finite, bins, smooth).value;
+    const double peak =
+        finite.size() < 2 ? nan : kernels::lowest_peak_of_sorted(finite, bins, smooth).value;
     for (T& value : row) value = static_cast<T>(static_cast<double>(value) - peak);
   }
+}
+
+/// Memory for the values of a line that are there, and two more for what is worked out of them.
+template <class T>
+struct LineRoom {
+  explicit LineRoom(std::size_t n) : values(n), away(n), work(n) {}
+  LargeVector<T> values;
+  LargeVector<T> away;
+  LargeVector<T> work;
+
+  [[nodiscard]] std::span<const T> take(std::span<const T> line, T low, T high) {
+    const auto n = kernels::collect(line, low, high, values.data());
+    return std::span<const T>(values).first(static_cast<std::size_t>(n));
+  }
+};
+
+/// Medians of lines without NaN, and 1.4826 times the medians of the deviations from them.
+template <class T>
+py::tuple medians_and_sigmas(const Array<T>& lines) {
+  if (lines.ndim() != 2) throw ConfigError("medians_and_sigmas: needs lines (n_lines, n)");
+  const auto n_lines = static_cast<std::size_t>(lines.shape(0));
+  const auto n = static_cast<std::size_t>(lines.shape(1));
+  auto [medians, of_medians] = make_array(n_lines);
+  auto [sigmas, of_sigmas] = make_array(n_lines);
+  {
+    const std::span all(lines.data(), n_lines * n);
+    const py::gil_scoped_release release;
+    constexpr T infinity = std::numeric_limits<T>::infinity();
+    LineRoom<T> room(n);
+    for (std::size_t i = 0; i < n_lines; ++i) {
+      const auto there = room.take(all.subspan(i * n, n), -infinity, infinity);
+      kernels::Location location{nan, nan};
+      if (!there.empty()) location = kernels::median_and_mad(there, room.away, room.work);
+      of_medians[i] = location.value;
+      of_sigmas[i] = location.sigma;
+    }
+  }
+  return py::make_tuple(medians, sigmas);
+}
+
+template <class T>
+py::array_t<double> medians(const Array<T>& lines) {
+  if (lines.ndim() != 2) throw ConfigError("medians: needs lines (n_lines, n)");
+  const auto n_lines = static_cast<std::size_t>(lines.shape(0));
+  const auto n = static_cast<std::size_t>(lines.shape(1));
+  auto [medians, out] = make_array(n_lines);
+  const std::span all(lines.data(), n_lines * n);
+  const py::gil_scoped_release release;
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  LineRoom<T> room(n);
+  for (std::size_t i = 0; i < n_lines; ++i) {
+    const auto there = room.take(all.subspan(i * n, n), -infinity, infinity);
+    out[i] = there.empty() ? nan : kernels::median_of(there, room.work);
+  }
+  return medians;
+}
+
+/// Lines from `first` on, as many as `to` has room for, one after another; NaN for what is left
+/// out.
+template <class T>
+void copy_lines(const py::detail::unchecked_reference<T, 2>& lines,
+                const py::detail::unchecked_reference<bool, 2>& left_out, std::int64_t first,
+                std::span<T> to) {
+  const std::int64_t n = lines.shape(1);
+  const std::int64_t n_here = n > 0 ? static_cast<std::int64_t>(to.size()) / n : 0;
+  const auto distance = [](const auto* one, const auto* other) { return other - one; };
+  const bool is_side_by_side = n > 1 && distance(lines.data(first, 0), lines.data(first, 1)) == 1 &&
+                               distance(left_out.data(first, 0), left_out.data(first, 1)) == 1;
+  constexpr T nothing = std::numeric_limits<T>::quiet_NaN();
+  for (std::int64_t i = 0; is_side_by_side && i < n_here; ++i) {
+    const T* values = lines.data(first + i, 0);
+    const bool* is_out = left_out.data(first + i, 0);
+    T* out = to.data() + i * n;
+    for (std::int64_t j = 0; j < n; ++j) out[j] = is_out[j] ? nothing : values[j];
+  }
+  for (std::int64_t j = 0; !is_side_by_side && j < n; ++j) {
+    for (std::int64_t i = 0; i < n_here; ++i) {
+      const bool is_out = left_out(first + i, j);
+      to[static_cast<std::size_t>(i * n + j)] = is_out ? nothing : lines(first + i, j);
+    }
+  }
+}
+
+/// Of each line its finite pixels that are not left out: their number, median and width, and of
+/// those up to `n_sigma` widths away and up to `highest` the number, the sum of the differences
+/// from the median, and of their squares.
+template <class T>
+py::tuple clipped_lines(const py::array_t<T>& lines, const py::array_t<bool>& left_out,
+                        double n_sigma, double highest) {
+  if (lines.ndim() != 2 || left_out.ndim() != 2 || left_out.shape(0) != lines.shape(0) ||
+      left_out.shape(1) != lines.shape(1)) {
+    throw ConfigError("clipped_lines: needs lines and left_out (n_lines, n)");
+  }
+  const std::int64_t n_lines = lines.shape(0);
+  const auto n = static_cast<std::size_t>(lines.shape(1));
+  py::array_t<std::int64_t> counts(n_lines);
+  py::array_t<std::int64_t> n_kept(n_lines);
+  std::array<py::array_t<double>, 4> of_lines;
+  for (auto& of : of_lines) of = py::array_t<double>(n_lines);
+  const std::span of_counts(counts.mutable_data(), static_cast<std::size_t>(n_lines));
+  const std::span of_kept(n_kept.mutable_data(), static_cast<std::size_t>(n_lines));
+  std::array<std::span<double>, 4> out;
+  for (std::size_t i = 0; i < 4; ++i) out[i] = {of_lines[i].mutable_data(), of_counts.size()};
+  {
+    const auto value = lines.template unchecked<2>();
+    const auto is_out = left_out.template unchecked<2>();
+    const py::gil_scoped_release release;
+    constexpr T most = std::numeric_limits<T>::max();
+    LineRoom<T> room(n);
+    constexpr std::int64_t at_once = 16;  // columns that share what is read of a row
+    LargeVector<T> copied(n * at_once);
+    for (std::int64_t i = 0; i < n_lines; ++i) {
+      const auto number = static_cast<std::size_t>(i % at_once);
+      if (number == 0) {
+        const auto n_here = static_cast<std::size_t>(std::min(at_once, n_lines - i));
+        copy_lines<T>(value, is_out, i, std::span(copied).first(n_here * n));
+      }
+      const auto there = room.take(std::span(copied).subspan(number * n, n), -most, most);
+      kernels::Location location{nan, nan};
+      kernels::Within within;
+      if (!there.empty()) {
+        location = kernels::median_and_mad(there, room.away, room.work);
+        // Where more than half of the pixels are the same, there is no width to clip by.
+        const double reach =
+            location.sigma > 0 ? n_sigma * location.sigma : std::numeric_limits<double>::infinity();
+        within = kernels::sum_within(there, location.value, reach, highest);
+      }
+      const auto place = static_cast<std::size_t>(i);
+      of_counts[place] = static_cast<std::int64_t>(there.size());
+      of_kept[place] = within.n;
+      out[0][place] = location.value;
+      out[1][place] = location.sigma;
+      out[2][place] = within.sum;
+      out[3][place] = within.squares;
+    }
+  }
+  return py::make_tuple(counts, of_lines[0], of_lines[1], n_kept, of_lines[2], of_lines[3]);
+}
+
+/// Variances of blocks of pixels, row by row of `width` from each first one; NaN where one is left
+/// out.
+template <class T>
+py::array_t<double> variances_of_blocks(const Array<T>& pixels, const Array<bool>& left_out,
+                                        const Array<std::int64_t>& firsts, std::int64_t width,
+                                        std::int64_t n_pixels) {
+  if (pixels.ndim() != 2 || left_out.size() != pixels.size() || width < 1 || n_pixels < 1) {
+    throw ConfigError("variances_of_blocks: needs pixels and left_out (n_rows, n_cols)");
+  }
+  const std::int64_t n_cols = pixels.shape(1);
+  const std::int64_t last = (n_pixels - 1) / width * n_cols + std::min(n_pixels, width) - 1;
+  const auto all = span_of(pixels);
+  const auto is_out = span_of(left_out);
+  const auto begins = span_of(firsts);
+  for (const std::int64_t first : begins) {
+    if (first < 0 || first + last >= pixels.size()) {
+      throw ConfigError("variances_of_blocks: a block is not inside of the pixels");
+    }
+  }
+  auto [variances, out] = make_array(begins.size());
+  const py::gil_scoped_release release;
+  std::vector<T> block(static_cast<std::size_t>(n_pixels));
+  constexpr double most = std::numeric_limits<double>::max();
+  for (std::size_t i = 0; i < begins.size(); ++i) {
+    bool is_whole = true;
+    for (std::int64_t begin = 0; begin < n_pixels; begin += width) {
+      const auto from = static_cast<std::size_t>(begins[i] + begin / width * n_cols);
+      const auto n_here = static_cast<std::size_t>(std::min(width, n_pixels - begin));
+      const auto out_of_row = is_out.subspan(from, n_here);
+      is_whole =
+          is_whole && std::find(out_of_row.begin(), out_of_row.end(), true) == out_of_row.end();
+      std::copy_n(all.begin() + static_cast<std::ptrdiff_t>(from), n_here,
+                  block.begin() + static_cast<std::ptrdiff_t>(begin));
+    }
+    // Around one of them, so that a far zero costs no digits.
+    const auto sums = kernels::sum_within(block, static_cast<double>(block[0]), most, most);
+    const auto n = static_cast<double>(n_pixels);
+    const double variance = (sums.squares - sums.sum * sums.sum / n) / n;
+    out[i] = !is_whole || sums.n < n_pixels ? nan : variance < 0 ? 0.0 : variance;
+  }
+  return variances;
 }
 
 /// How many of sorted values are below each place; with `is_right`, or at it.
@@ -242,11 +424,22 @@ py::tuple pixels_by_distance(const py::array_t<T>& pixels, const Array<bool>& th
 void register_fits(py::module_& m) {
   using namespace py::literals;
   // Of the type that they have, without a copy.
-  m.def("lowest_peak", &lowest_peak<float>, py::arg("values").noconvert());
-  m.def("lowest_peak", &lowest_peak<double>, "values"_a);
+  m.def("lowest_peak", &lowest_peak<float>, py::arg("values").noconvert(), "are_sorted"_a = false);
+  m.def("lowest_peak", &lowest_peak<double>, "values"_a, "are_sorted"_a = false);
   m.def("counts_below", &counts_below<float>, py::arg("values").noconvert(), "places"_a,
         "is_right"_a = false);
   m.def("counts_below", &counts_below<double>, "values"_a, "places"_a, "is_right"_a = false);
+  m.def("medians", &medians<float>, py::arg("lines").noconvert());
+  m.def("medians", &medians<double>, "lines"_a);
+  m.def("medians_and_sigmas", &medians_and_sigmas<float>, py::arg("lines").noconvert());
+  m.def("medians_and_sigmas", &medians_and_sigmas<double>, "lines"_a);
+  m.def("clipped_lines", &clipped_lines<float>, py::arg("lines").noconvert(), "left_out"_a,
+        "n_sigma"_a, "highest"_a);
+  m.def("clipped_lines", &clipped_lines<double>, "lines"_a, "left_out"_a, "n_sigma"_a, "highest"_a);
+  m.def("variances_of_blocks", &variances_of_blocks<float>, py::arg("pixels").noconvert(),
+        "left_out"_a, "firsts"_a, "width"_a, "n_pixels"_a);
+  m.def("variances_of_blocks", &variances_of_blocks<double>, "pixels"_a, "left_out"_a, "firsts"_a,
+        "width"_a, "n_pixels"_a);
   m.def("subtract_lowest_peaks", &subtract_lowest_peaks<float>, py::arg("rows").noconvert());
   m.def("subtract_lowest_peaks", &subtract_lowest_peaks<double>, py::arg("rows").noconvert());
   m.def(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 pytest.importorskip("iminuit")
 
 import skipstream as sk
+from skipstream import _core
 
 NOISE, GAIN, RATE, N_SKIPS = 4.0, 10.0, 0.3, 36
 SHAPE = (150, 160)
@@ -202,3 +203,35 @@ def test_pedestals_that_drift_from_row_to_row_do_not_hide_single_electrons() -> 
         assert abs(still[name] - truth) < 4 * still.errors[name]
         # The place of each row's peak adds 1.25 / sqrt(250) = 8 % of the noise in squares.
         assert abs(drift[name] - truth) < 4 * drift.errors[name] + 0.01 * truth
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_variances_of_blocks_are_those_of_their_pixels(dtype: str) -> None:
+    random = np.random.default_rng(4)
+    pixels = random.normal(1e4, 7, (20, 30)).astype(dtype)
+    left_out = np.zeros(pixels.shape, bool)
+    left_out[4, 5], pixels[9, 25], pixels[15, 2] = True, np.nan, np.inf
+    firsts = np.arange(30 * 15)
+    for width, n_pixels in ((1, 1), (5, 5), (4, 14), (6, 17), (30, 30)):
+        n_rows = -(-n_pixels // width)
+        inside = firsts[firsts + (n_rows - 1) * 30 + min(n_pixels, width) <= pixels.size]
+        found = _core.variances_of_blocks(pixels, left_out, inside, width, n_pixels)
+        number = np.arange(n_pixels)
+        places = inside[:, None] + number // width * 30 + number % width
+        values = pixels.ravel()[places].astype("f8")
+        is_known = np.isfinite(values).all(axis=1) & ~left_out.ravel()[places].any(axis=1)
+        np.testing.assert_array_equal(np.isfinite(found), is_known)
+        np.testing.assert_allclose(found[is_known], values[is_known].var(axis=1), rtol=1e-9, atol=0)
+
+
+def test_blocks_lie_inside_of_the_pixels() -> None:
+    pixels, left_out = np.zeros((4, 5)), np.zeros((4, 5), bool)
+    assert len(_core.variances_of_blocks(pixels, left_out, np.array([13], "i8"), 2, 4)) == 1
+    for first in (-1, 14, 20):
+        with pytest.raises(sk.ConfigError, match="inside"):
+            _core.variances_of_blocks(pixels, left_out, np.array([first], "i8"), 2, 4)
+    for width, n_pixels, out in ((0, 4, left_out), (2, 0, left_out), (2, 4, left_out[:2])):
+        with pytest.raises(sk.ConfigError, match="needs"):
+            _core.variances_of_blocks(pixels, out, np.array([0], "i8"), width, n_pixels)
+    with pytest.raises(sk.ConfigError, match="needs"):
+        _core.variances_of_blocks(pixels[0], left_out[0], np.array([0], "i8"), 2, 4)

@@ -16,7 +16,7 @@ from figures import x_label
 
 import skipstream as sk
 from skipstream import _core
-from skipstream.fitting import linear_fit, median_and_sigma, medians_and_sigmas
+from skipstream.fitting import linear_fit, median_and_sigma
 
 NIGHTLY = bool(os.environ.get("SKIPSTREAM_NIGHTLY"))
 N_IMAGES = 200 if NIGHTLY else 12
@@ -39,7 +39,7 @@ def test_medians_of_lines_are_those_of_each_line() -> None:
     lines = np.random.default_rng(1).normal(0, 3, (40, 7))
     lines[np.random.default_rng(2).random(lines.shape) < 0.4] = np.nan
     lines[3] = np.nan
-    centres, sigmas = medians_and_sigmas(lines)
+    centres, sigmas = _core.medians_and_sigmas(lines)
     for line, centre, sigma in zip(lines, centres, sigmas, strict=True):
         there = line[np.isfinite(line)]
         if len(there):
@@ -47,7 +47,7 @@ def test_medians_of_lines_are_those_of_each_line() -> None:
         else:
             assert np.isnan(centre) and np.isnan(sigma)
     for shape in ((0, 5), (5, 0)):
-        assert all(np.isnan(v).all() for v in medians_and_sigmas(np.empty(shape)))
+        assert all(np.isnan(v).all() for v in _core.medians_and_sigmas(np.empty(shape)))
 
 
 def test_variances_are_the_diagonal_of_a_covariance() -> None:
@@ -383,3 +383,54 @@ def test_edges_of_a_halo() -> None:
         sk.measure_halo(image, threshold=100, n_rings=3)
     with pytest.raises(sk.ConfigError, match="measure_halo"):
         sk.measure_halo(image[0], threshold=100)
+
+
+def clipped(line: NDArray[Any], n_sigma: float, highest: float) -> tuple[float, ...]:
+    """What `clipped_lines` gives of a line whose pixels are all there."""
+    if len(line) == 0:
+        return 0, np.nan, np.nan, 0, 0, 0
+    centre = float(np.median(line.astype(np.float64)))
+    away = (line.astype(np.float64) - centre).astype(line.dtype)
+    sigma = 1.482602218505602 * float(np.median(np.abs(away).astype(np.float64)))
+    reach = n_sigma * sigma if sigma > 0 else np.inf
+    differences = line.astype(np.float64) - centre
+    kept = differences[(np.abs(differences) <= reach) & (line <= highest)]
+    return len(line), centre, sigma, len(kept), kept.sum(), (kept**2).sum()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0), (1, 1), (3, 2), (40, 70), (70, 33)])
+@pytest.mark.parametrize("layout", ["rows", "columns", "parts"])
+def test_clipped_lines_are_their_definition(
+    dtype: type, shape: tuple[int, int], layout: str
+) -> None:
+    random = np.random.default_rng(3)
+    lines = random.normal(2, 3, shape).astype(dtype)
+    lines[random.random(shape) < 0.05] = 1000
+    lines[random.random(shape) < 0.1] = np.nan
+    lines[random.random(shape) < 0.05] = np.inf
+    left_out = random.random(shape) < 0.2
+    if shape == (40, 70):
+        lines[1], lines[2], left_out[3] = np.nan, 5, True
+    if layout == "columns":
+        lines, left_out = lines.T, left_out.T
+    elif layout == "parts":
+        lines, left_out = lines[:, ::2], left_out[:, ::2]
+    for n_sigma, highest in ((5.0, np.inf), (1.5, 4.0), (np.inf, 3.0)):
+        found = np.array(_core.clipped_lines(lines, left_out, n_sigma, highest)).T
+        assert len(found) == len(lines)
+        for line, out, of_line in zip(lines, left_out, found, strict=True):
+            there = line[np.isfinite(line) & ~out]
+            np.testing.assert_allclose(of_line, clipped(there, n_sigma, highest), rtol=1e-12)
+
+
+def test_lines_have_two_axes_and_a_mask_of_their_shape() -> None:
+    line = np.zeros(4)
+    for function in (_core.medians, _core.medians_and_sigmas):
+        with pytest.raises(sk.ConfigError, match="n_lines"):
+            function(line)
+    for left_out in (np.zeros(4, bool), np.zeros((2, 3), bool), np.zeros((3, 4), bool)):
+        with pytest.raises(sk.ConfigError, match="n_lines"):
+            _core.clipped_lines(np.zeros((2, 4)), left_out, 5.0, np.inf)
+    with pytest.raises(sk.ConfigError, match="n_lines"):
+        _core.clipped_lines(line, np.zeros(4, bool), 5.0, np.inf)

@@ -28,7 +28,7 @@ def fill_stages(
 def mask_names() -> list[tuple[int, str, str]]: ...
 def nearest_name(word: str, candidates: Sequence[str]) -> str: ...
 def simd_level() -> str: ...
-def lowest_peak(values: NDArray[Any]) -> tuple[float, float]:
+def lowest_peak(values: NDArray[Any], are_sorted: bool = ...) -> tuple[float, float]:
     """Place and width of the lowest peak of finite values, of which it needs 2."""
 
 def counts_below(
@@ -37,6 +37,40 @@ def counts_below(
     """How many of sorted values are below each place; with `is_right`, or at it.
 
     As `numpy.searchsorted`, which makes doubles of float32 values first.
+    """
+
+def medians(lines: NDArray[Any]) -> NDArray[np.float64]:
+    """Median of every line of ``(n_lines, n)``, without NaN; NaN where nothing else is."""
+
+def medians_and_sigmas(lines: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same, and 1.4826 times the medians of the absolute deviations from them."""
+
+def clipped_lines(
+    lines: NDArray[Any], left_out: NDArray[np.bool_], n_sigma: float, highest: float
+) -> tuple[
+    NDArray[np.int64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.int64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+]:
+    """Of every line the finite pixels that are not left out: number, median and sigma.
+
+    And of those up to `n_sigma` sigma from the median, where sigma is not 0, and up to `highest`:
+    number, sum of the differences from the median, and of their squares.
+    """
+
+def variances_of_blocks(
+    pixels: NDArray[Any],
+    left_out: NDArray[np.bool_],
+    firsts: NDArray[np.int64],
+    width: int,
+    n_pixels: int,
+) -> NDArray[np.float64]:
+    """Of blocks of so many pixels, in rows of `width`, whose first ones have these flat places.
+
+    NaN where a pixel of a block is left out or not finite.
     """
 
 def subtract_lowest_peaks(rows: NDArray[np.float32] | NDArray[np.float64]) -> None:

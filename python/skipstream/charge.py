@@ -212,7 +212,7 @@ def dark_current_of(
     name, units = "dark current", _dark_current_units(unit)
     if len(values) < 100:
         return failed(name, units, f"needs at least 100 pixels; got {len(values)}", n=len(values))
-    peak, noise = _core.lowest_peak(values)
+    peak, noise = _core.lowest_peak(values, are_sorted=True)
     if not noise > 0:
         return failed(name, units, "the pixels of the lowest peak have no width", n=len(values))
     # Before the gain is known: all that may be the bulk, and single electrons behind it.

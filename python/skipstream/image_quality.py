@@ -19,7 +19,6 @@ from .fitting import (
     linear_fit,
     median_and_sigma,
     median_of,
-    medians_of,
     usable_of,
 )
 from .pipeline import compress_skips
@@ -33,7 +32,6 @@ __all__ = ["Quality", "SampleCounts", "quality", "quality_of"]
 N_HISTOGRAMS = 30
 _N_PIXELS = 10_000
 _N_BLOCKS = 1_000
-_BLOCKS_AT_ONCE = 50  # so few stay in the cache
 _N_SIGMA_TAIL = 4.0
 _UNKNOWN = -1.0
 _N_COLS_OF_DRIFT = 200  # that settle the width of a row
@@ -151,20 +149,7 @@ def _variance_of_blocks(
         return _UNKNOWN
     rows = random.integers(0, n_rows - height + 1, _N_BLOCKS)
     cols = random.integers(0, n_cols - width + 1, _N_BLOCKS)
-    number = np.arange(n_pixels)
-    inside = number // width * n_cols + number % width
-    first = rows * n_cols + cols
-    pixels = np.ascontiguousarray(sample).ravel()
-    is_out = np.ascontiguousarray(left_out).ravel() if left_out.any() else None
-    variances = np.empty(_N_BLOCKS)
-    for begin in range(0, _N_BLOCKS, _BLOCKS_AT_ONCE):
-        blocks = slice(begin, begin + _BLOCKS_AT_ONCE)
-        places = first[blocks, None] + inside
-        values = pixels[places].astype(np.float64)
-        if is_out is not None:
-            values[is_out[places]] = np.nan
-        values -= values.mean(axis=1, keepdims=True)
-        variances[blocks] = np.einsum("ij,ij->i", values, values) / n_pixels
+    variances = _core.variances_of_blocks(sample, left_out, rows * n_cols + cols, width, n_pixels)
     variances = variances[np.isfinite(variances)]
     return median_of(variances) if len(variances) else _UNKNOWN
 
@@ -174,13 +159,13 @@ def _rows_drift(rows: NDArray[Any]) -> bool:
 
     NaN is last in each row.
     """
-    centres = medians_of(rows, is_sorted=True)
+    centres = _core.medians(rows)
     known = np.isfinite(centres)
     if np.count_nonzero(known) < 3:
         return False
     # Evenly among the sorted: the widths are those of all pixels.
     some = rows[:, :: max(1, rows.shape[1] // _N_COLS_OF_DRIFT)] - centres[:, None]
-    widths = SIGMA_OF_MAD * medians_of(np.abs(some, out=some))
+    widths = SIGMA_OF_MAD * _core.medians(np.abs(some, out=some))
     of_rows, width = median_and_sigma(centres[known])[1], median_of(widths[known])
     by_chance = 1.2533 * width / math.sqrt(rows.shape[1])  # of the median of a Gaussian
     return of_rows > max(2 * by_chance, 0.1 * width) and width > 0

@@ -27,7 +27,7 @@ from .charge import (
     fit_gain,
 )
 from .correlation import correlated_noise
-from .fitting import FitResult, medians_of
+from .fitting import FitResult
 from .gaussian import fit_gaussian
 from .image_quality import N_HISTOGRAMS, UNITS, Quality, SampleCounts, quality
 from .layout import ImageLayout
@@ -105,7 +105,7 @@ def _noise(
     means = np.stack(list(planes.values()))
     n_cols = means.shape[2]
     if subtract_rows and n_cols > 1:
-        means -= medians_of(means.reshape(-1, n_cols)).reshape(means.shape[:2])[..., None]
+        means -= _core.medians(means.reshape(-1, n_cols)).reshape(means.shape[:2])[..., None]
         # A value less the median of n values has this part of its variance, for a Gaussian.
         means /= math.sqrt(1 - (2 - math.pi / 2) / n_cols)
     of_means = planes_by_skips(dict(zip(planes, means, strict=True)))

@@ -137,7 +137,10 @@ def find_patterns(
     positions["row"], positions["column"] = row, column
     most_first = np.lexsort((names, -counts))
     return Patterns(
-        {str(names[i]): int(counts[i]) for i in most_first}, positions, axis, int(there.sum())
+        {str(names[i]): int(counts[i]) for i in most_first},
+        positions,
+        axis,
+        int(np.count_nonzero(there)),
     )
 
 

@@ -11,23 +11,19 @@ from numpy.typing import ArrayLike
 
 from . import _core
 from .fitting import (
-    SIGMA_OF_MAD,
     FitResult,
     Floats,
     Histogram,
     Series,
     are_finite,
-    counts_of,
-    differences_from,
     failed,
     goodness,
+    likelihood_parts,
     likelihood_ratio,
     linear_fit,
     lines_of,
     lines_there,
     median_of,
-    medians_and_sigmas,
-    medians_of,
     minimise,
 )
 
@@ -136,25 +132,15 @@ def charge_per_axis(
     ConfigError
         The image is not two-dimensional, or a parameter is impossible.
     """
-    values = lines_of(image, axis, mask, "charge_per_axis")
-    # Differences from the medians are small: in float32 they keep their digits.
-    centre = medians_of(values)
-    away = differences_from(values, centre)
-    if max_charge is None:
-        distance = np.abs(away)
-        sigma = SIGMA_OF_MAD * medians_of(distance)
-        # Where more than half of the pixels are the same, there is no width to clip by.
-        reach = np.where(sigma > 0, _N_SIGMA * sigma, np.inf)
-        kept = distance <= reach[:, None]
-    else:
-        kept = values <= max_charge
-    n = counts_of(kept).astype(np.float64)
-    away[~kept] = 0
+    lines = lines_of(image, axis, mask, "charge_per_axis")
+    n_sigma = _N_SIGMA if max_charge is None else math.inf
+    highest = math.inf if max_charge is None else max_charge
+    _, centre, _, n_kept, sums, squares = _core.clipped_lines(*lines, n_sigma, highest)
+    n = n_kept.astype(np.float64)
     shift = np.full(len(n), np.nan)
-    np.divide(away.sum(axis=1), n, out=shift, where=n > 0)
+    np.divide(sums, n, out=shift, where=n > 0)
     mean = centre + shift
-    squares = np.einsum("ij,ij->i", away, away, dtype=np.float64) - n * shift**2
-    squares = np.maximum(squares, 0.0)
+    squares = np.maximum(squares - n * shift**2, 0.0)
     variance = np.full(len(n), np.nan)
     np.divide(squares, n - 1, out=variance, where=n >= _MIN_PIXELS)
     error = np.full(len(n), np.nan)
@@ -245,8 +231,7 @@ def fit_column_transient(
         The image is not two-dimensional, or the mask has another shape.
     """
     columns = lines_of(image, "column", mask, "fit_column_transient")
-    n = counts_of(~np.isnan(columns))
-    medians, sigmas = medians_and_sigmas(columns)
+    n, medians, sigmas, *_ = _core.clipped_lines(*columns, math.inf, math.inf)
     name, units = "column transient", {"amplitude": unit, "length": "column", "baseline": unit}
     n_pixels = int(n.sum())
     if np.count_nonzero(n >= _MIN_PIXELS) < _MIN_COLUMNS:
@@ -339,7 +324,7 @@ def correct_column_transient(image: ArrayLike, result: FitResult) -> Floats:
     ConfigError
         The image is not two-dimensional, or the fit has failed.
     """
-    values = lines_of(image, "row", None, "correct_column_transient")
+    values, _ = lines_of(image, "row", None, "correct_column_transient")
     if result.status != "ok":
         raise _core.ConfigError(f"correct_column_transient: the fit has failed: {result.reason}")
     columns = np.arange(values.shape[1])
@@ -449,11 +434,9 @@ def measure_halo(
     shapes = np.stack([in_rings(n_at * np.exp(-r / length))[filled] for length in lengths])
     amplitudes, backgrounds = _heights_of(shapes, n, hits)
     tried = [(flat, 0.0, max_radius, float(hits.sum() / n.sum()))]
-    for amplitude, length, background, shape in zip(
-        amplitudes.tolist(), lengths.tolist(), backgrounds.tolist(), shapes, strict=True
-    ):
-        chi2 = likelihood_ratio(hits, amplitude * shape + background * n)
-        tried.append((chi2, amplitude, length, background))
+    expected = amplitudes[:, None] * shapes + backgrounds[:, None] * n
+    costs = likelihood_parts(hits, expected).sum(axis=1)
+    tried += zip(*(of.tolist() for of in (costs, amplitudes, lengths, backgrounds)), strict=True)
     chi2, *best = min(tried)
     limits = {"length": (0.2, 10 * max_radius), "background": (0.0, None)}
     found: tuple[Any, float] | str = f"no halo stands out: it makes chi2 less by {flat - chi2:.1f}"
@@ -523,4 +506,6 @@ def _heights_of(shapes: Floats, flat: Floats, counts: Floats) -> tuple[Floats, F
         part = 0.9 / np.maximum(fall, 0.9)
         of_shape += part * by_shape
         of_flat += part * by_flat
+        if max(np.max(np.abs(by_shape) / of_shape), np.max(np.abs(by_flat) / of_flat)) < 1e-9:
+            break
     return of_shape / size, of_flat

@@ -13,13 +13,11 @@ from .fitting import (
     FitResult,
     Floats,
     Series,
-    counts_of,
     failed,
     goodness,
     histogram_of,
     linear_fit,
     median_and_sigma,
-    medians_and_sigmas,
     without_masked,
 )
 from .pipeline import compress_skips
@@ -96,11 +94,14 @@ def noise_vs_skips(
     if len(numbers) < 3:
         return failed(name, units, f"needs at least 3 numbers of samples; got {len(numbers)}")
     lines = np.stack([without_masked(planes[n], mask, "noise_vs_skips").ravel() for n in numbers])
-    lines[~np.isfinite(lines)] = np.nan
-    n_there = counts_of(~np.isnan(lines))
+    there = np.isfinite(lines)
+    # Line by line: along an axis NumPy makes whole numbers of all of them first.
+    n_there = np.array([np.count_nonzero(line) for line in there])
+    if n_there.min() < lines.shape[1]:
+        lines[~there] = np.nan
     if n_there.min() < 10:
         return failed(name, units, f"needs at least 10 pixels; got {n_there.min()}")
-    sigma = medians_and_sigmas(lines)[1] if robust else np.nanstd(lines, axis=1, ddof=1)
+    sigma = _core.medians_and_sigmas(lines)[1] if robust else np.nanstd(lines, axis=1, ddof=1)
     sigma /= gain or 1.0
     error = sigma * np.sqrt((_VARIANCE_OF_MAD_SIGMA if robust else 0.5) / n_there)
     count = np.array(numbers, dtype=np.float64)

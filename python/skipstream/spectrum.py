@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .fitting import median_and_sigma, medians_of
+from .fitting import median_and_sigma
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -164,7 +164,7 @@ def _lines(
         return []
     padded = np.pad(amplitude, reach, mode="reflect")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
-    ground = medians_of(windows)
+    ground = _core.medians(windows)
     above = amplitude - ground
     _, sigma = median_and_sigma(above)
     higher = np.ones(n, bool)

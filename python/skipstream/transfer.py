@@ -70,8 +70,8 @@ def measure_cti(
         )
     name, units = "charge transfer", {"cti": "1/transfer", "offset": ""}
     bright = there & (charge >= low)
-    rows, columns = np.nonzero(bright[:, 1:-1])
-    columns += 1
+    bright[:, :1] = bright[:, -1:] = False  # no pixel before them, or after
+    rows, columns = np.divmod(np.flatnonzero(bright), charge.shape[1])
 
     def at(step: int) -> tuple[Floats, NDArray[np.bool_]]:
         values = charge[rows, columns + step].astype(np.float64)

@@ -30,6 +30,7 @@
 #include "skipstream/kernels/groups.hpp"
 #include "skipstream/kernels/location.hpp"
 #include "skipstream/kernels/rice.hpp"
+#include "skipstream/kernels/select.hpp"
 #include "skipstream/kernels/skips.hpp"
 #include "skipstream/kernels/spline.hpp"
 #include "skipstream/kernels/threshold.hpp"
@@ -46,6 +47,7 @@ using FindTouching = decltype(find_touching);
   namespace name {                            \
   extern const SkipKernels skip_kernels;      \
   extern const AllGroupKernels group_kernels; \
+  extern const AllLineKernels line_kernels;   \
   EncodeReals encode_float32;                 \
   EncodeReals encode_float64;                 \
   EncodeReals encode_whole;                   \
@@ -75,6 +77,7 @@ struct Level {
   std::string name;
   const SkipKernels& skips;
   const AllGroupKernels& groups;
+  const AllLineKernels& lines;
   EncodeReals* encode_float32;
   EncodeReals* encode_float64;
   EncodeReals* encode_whole;
@@ -84,10 +87,10 @@ struct Level {
   FindTouching* find_touching;
 };
 
-#define SKIPSTREAM_FUNCTIONS(name)                                                       \
-  SimdLevel::name, #name, name::skip_kernels, name::group_kernels, name::encode_float32, \
-      name::encode_float64, name::encode_whole, name::encode_int32, name::mark_above,    \
-      name::find_runs, name::find_touching
+#define SKIPSTREAM_FUNCTIONS(name)                                                        \
+  SimdLevel::name, #name, name::skip_kernels, name::group_kernels, name::line_kernels,    \
+      name::encode_float32, name::encode_float64, name::encode_whole, name::encode_int32, \
+      name::mark_above, name::find_runs, name::find_touching
 
 /// Those that this processor can run: up to the one chosen.
 std::vector<Level> levels() {
@@ -775,6 +778,164 @@ void passes_over_groups_are_their_definitions() {
   }
 }
 
+// ---- lines of values ------------------------------------------------------------------------
+
+template <class T>
+void passes_over_lines(const LineKernels<T>& kernels, const std::string& name,
+                       std::mt19937_64& random) {
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  for (const std::size_t n : {0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 100, 4095, 4096, 4097, 9001}) {
+    const auto size = static_cast<std::int64_t>(n);
+    std::vector<T> values(n);
+    for (T& value : values) value = static_cast<T>(static_cast<int>(random() % 2001) - 1000) / 8;
+    if (n > 3) values[n / 2] = infinity;
+    if (n > 3) values[n / 3] = -infinity;
+
+    const T bounds[8] = {-infinity, -100, -3, 0, static_cast<T>(0.125), 7, 125, infinity};
+    std::int64_t counts[8];
+    kernels.count_below(values.data(), size, bounds, counts);
+    for (std::size_t b = 0; b < 8; ++b) {
+      const auto below = [&](T value) { return value < bounds[b]; };
+      const auto expected = std::count_if(values.begin(), values.end(), below);
+      check::equal(counts[b], expected, name);
+
+      std::int64_t n_below = -1;
+      T largest = -infinity;
+      for (const T value : values) {
+        if (below(value) && value > largest) largest = value;
+      }
+      check::equal(kernels.largest_below(values.data(), size, bounds[b], &n_below), largest, name);
+      check::equal(n_below, expected, name);
+    }
+
+    std::vector<T> away(n + 1, -7);
+    kernels.distances(values.data(), size, 0.3, away.data());
+    for (std::size_t i = 0; i < n; ++i) {
+      check::equal(away[i], static_cast<T>(std::abs(static_cast<T>(values[i] - 0.3))), name);
+    }
+    check::equal(away[n], static_cast<T>(-7), "nothing behind them");
+
+    double least = 1e300;
+    for (std::size_t i = 0; i + 5 < n; ++i) {
+      const double d = static_cast<double>(values[i + 5]) - static_cast<double>(values[i]);
+      if (d < least) least = d;
+    }
+    check::equal(kernels.least_difference(values.data(), size, 5, 1e300), least, name);
+    const double nothing = -static_cast<double>(infinity);
+    check::equal(kernels.least_difference(values.data(), size, 5, nothing), nothing, name);
+
+    if (n > 5) values[5] = static_cast<T>(nan);
+    if (n > 40) values[40] = static_cast<T>(nan);
+    const std::pair<T, T> ranges[] = {
+        {-infinity, infinity},
+        {std::numeric_limits<T>::lowest(), std::numeric_limits<T>::max()},
+        {-3, 50},
+        {0, 0},
+        {5, 4}};
+    for (const auto& [low, high] : ranges) {
+      std::vector<T> expected;
+      for (const T value : values) {
+        if (value >= low && value <= high) expected.push_back(value);
+      }
+      std::vector<T> room(n + 1, -7);
+      for (const bool is_in_place : {false, true}) {
+        if (is_in_place) std::copy(values.begin(), values.end(), room.begin());
+        const T* from = is_in_place ? room.data() : values.data();
+        const auto found = kernels.collect(from, size, low, high, room.data());
+        check::equal(found, static_cast<std::int64_t>(expected.size()), name);
+        check::that(std::equal(expected.begin(), expected.end(), room.begin()), name);
+        check::equal(room[n], static_cast<T>(-7), "nothing behind them");
+      }
+    }
+
+    for (const double reach : {30.0, 1e300, static_cast<double>(infinity)}) {
+      for (const double highest : {12.0, static_cast<double>(infinity)}) {
+        // Every eighth value together, then these sums: the same numbers on every level.
+        double sums[8] = {};
+        double squares[8] = {};
+        std::int64_t n_in = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+          const double d = static_cast<double>(values[i]) - 0.7;
+          if (!(std::abs(d) <= reach && values[i] <= highest)) continue;
+          sums[i % 8] += d;
+          squares[i % 8] += d * d;
+          ++n_in;
+        }
+        const auto within = kernels.sum_within(values.data(), size, 0.7, reach, highest);
+        check::equal(within.n, n_in, name);
+        const double sum = std::accumulate(sums, sums + 8, 0.0);
+        const double of_squares = std::accumulate(squares, squares + 8, 0.0);
+        check::that(within.sum == sum || (std::isnan(within.sum) && std::isnan(sum)), name);
+        check::that(within.squares == of_squares, name);
+      }
+    }
+  }
+}
+
+void passes_over_lines_are_their_definitions() {
+  for (const auto& level : levels()) {
+    std::mt19937_64 random(8);
+    passes_over_lines(level.lines.float32, level.name + " float", random);
+    passes_over_lines(level.lines.float64, level.name + " double", random);
+  }
+}
+
+template <class T>
+double median_of_sorted(std::vector<T> values) {
+  std::sort(values.begin(), values.end());
+  const auto high = static_cast<double>(values[values.size() / 2]);
+  const auto low = static_cast<double>(values[(values.size() - 1) / 2]);
+  return values.size() % 2 == 1 ? high : std::midpoint(low, high);
+}
+
+template <class T>
+void medians_of_lines(std::mt19937_64& random) {
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  std::normal_distribution<double> normal(0, 3);
+  for (const std::size_t n : {1, 2, 3, 15, 16, 17, 18, 33, 100, 101, 932, 5000}) {
+    for (int kind = 0; kind < 8; ++kind) {
+      for (int repeat = 0; repeat < 20; ++repeat) {
+        std::vector<T> values(n);
+        for (std::size_t i = 0; i < n; ++i) {
+          double value = normal(random);
+          if (kind == 1) value = std::round(value);              // many are the same
+          if (kind == 2) value = random() % 2 == 0 ? 1.0 : 2.0;  // or more than half
+          if (kind == 3) value = std::exp(8 * value);            // far tails
+          if (kind == 4) value = static_cast<double>(i / 3);     // sorted
+          if (kind == 5) value = -static_cast<double>(i) - (i % 16 == 0 ? 1e6 : 0);  // a bad sample
+          if (kind == 6)
+            value = random() % 3 == 0 ? value : random() % 2 == 0 ? infinity : -infinity;
+          if (kind == 7) value = value < 0 ? -1e307 * value : 1e-300;
+          if (kind == 7 && sizeof(T) == 4) value = value > 1 ? 3e38 : 1e-45;
+          values[i] = static_cast<T>(value);
+        }
+        const auto given = values;
+        std::vector<T> away(n);
+        std::vector<T> work(n + 1, -7);
+        const auto room = std::span(work).first(n);
+        const double expected = median_of_sorted(values);
+        const double median = median_of(std::span<const T>(values), room);
+        check::that(median == expected || (std::isnan(median) && std::isnan(expected)));
+        check::equal(work[n], static_cast<T>(-7), "nothing behind them");
+        check::that(values == given, "the values stay");
+        if (!std::isfinite(expected)) continue;
+        const auto location = median_and_mad(std::span<const T>(values), std::span(away), room);
+        for (T& value : values)
+          value = static_cast<T>(std::abs(static_cast<double>(value) - expected));
+        check::that(away == values, "distances");
+        check::equal(location.value, expected);
+        check::equal(location.sigma, sigma_per_mad * median_of_sorted(values));
+      }
+    }
+  }
+}
+
+void a_median_of_a_line_is_that_of_its_sorted_values() {
+  std::mt19937_64 random(9);
+  medians_of_lines<float>(random);
+  medians_of_lines<double>(random);
+}
+
 // ---- rows of pixels -------------------------------------------------------------------------
 
 struct RunsOfRow {
@@ -793,9 +954,10 @@ struct RunsOfRow {
 void marks_and_runs_are_those_of_the_pixels() {
   std::mt19937_64 random(6);
   auto all = levels();
-  all.push_back({chosen_level(), "chosen", skip_kernels(), group_kernels(), kernels::encode_float32,
-                 kernels::encode_float64, kernels::encode_whole, kernels::encode_int32,
-                 kernels::mark_above, kernels::find_runs, kernels::find_touching});
+  all.push_back({chosen_level(), "chosen", skip_kernels(), group_kernels(), line_kernels(),
+                 kernels::encode_float32, kernels::encode_float64, kernels::encode_whole,
+                 kernels::encode_int32, kernels::mark_above, kernels::find_runs,
+                 kernels::find_touching});
   for (const auto& level : all) {
     for (const std::int64_t n : {1, 2, 63, 64, 65, 127, 128, 129, 192, 200, 300}) {
       for (const unsigned density : {1U, 2U, 5U, 1000U}) {
@@ -1675,6 +1837,7 @@ void the_level_is_the_one_asked_for(const std::string& program) {
   check::equal(best, levels().back().name);
   check::that(&skip_kernels() == &levels().back().skips);
   check::that(&group_kernels() == &levels().back().groups);
+  check::that(&line_kernels() == &levels().back().lines);
   for (const std::string asked : {"baseline", "v3", "v4", "", "v5"}) {
     const std::string command = "SKIPSTREAM_SIMD=" + asked + " '" + program + "' level";
     std::FILE* pipe = popen(command.c_str(), "r");
@@ -1745,6 +1908,8 @@ int main(int argc, char** argv) {
   quotients_are_rounded_once_or_refused();
   a_quotient_of_any_integers_is_rounded_once();
   marks_and_runs_are_those_of_the_pixels();
+  passes_over_lines_are_their_definitions();
+  a_median_of_a_line_is_that_of_its_sorted_values();
   moments_fit_up_to_their_limits();
   passes_over_groups_are_their_definitions();
   passes_over_one_pixel_are_their_definitions();

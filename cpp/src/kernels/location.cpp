@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "skipstream/kernels/select.hpp"
+
 namespace skipstream::kernels {
 
 double median_of(std::span<double> values) noexcept {
@@ -407,13 +409,9 @@ Location lowest_peak_as(std::span<const T> values, std::span<double> bins,
   double band = at_place(tenth) - at_place(0);
   std::size_t densest = 0;
   for (std::size_t begin = 0; begin + tenth < n;) {
-    // The least of a block without a branch; only a block that holds a new one is looked at.
+    // Only a block that holds a new least one is looked at.
     const std::size_t end = std::min(begin + 1024, n - tenth);
-    double least = band;
-    for (std::size_t i = begin; i < end; ++i) {
-      const double width = at_place(i + tenth) - at_place(i);
-      least = width < least ? width : least;
-    }
+    const double least = least_difference(values.subspan(begin, end + tenth - begin), tenth, band);
     for (std::size_t i = begin; least < band; ++i) {
       if (!(at_place(i + tenth) - at_place(i) < band)) continue;
       band = at_place(i + tenth) - at_place(i);
