@@ -216,7 +216,7 @@ def main() -> None:
     import time
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (("rows", 1000), ("cols", 1000), ("skips", 500), ("repeat", 3)):
+    for name, default in (("rows", 1000), ("cols", 1000), ("skips", 500), ("repeat", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

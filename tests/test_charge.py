@@ -224,6 +224,7 @@ def test_goodness_is_the_chi_square_distribution() -> None:
                 float(special.chdtrc(n_dof, chi2)), rel=1e-10, abs=1e-300
             )
     assert np.isnan(goodness(1.0, 0))
+    assert goodness(np.inf, 3) == 0
 
 
 def test_a_distribution_that_is_no_poisson_of_electrons_has_no_fit() -> None:

@@ -792,8 +792,10 @@ void passes_over_lines(const LineKernels<T>& kernels, const std::string& name,
     if (n > 3) values[n / 3] = -infinity;
 
     const T bounds[8] = {-infinity, -100, -3, 0, static_cast<T>(0.125), 7, 125, infinity};
-    std::int64_t counts[8];
+    std::int64_t counts[9];
+    counts[8] = -7;
     kernels.count_below(values.data(), size, bounds, counts);
+    check::equal(counts[8], std::int64_t{-7}, "nothing behind them");
     for (std::size_t b = 0; b < 8; ++b) {
       const auto below = [&](T value) { return value < bounds[b]; };
       const auto expected = std::count_if(values.begin(), values.end(), below);
