@@ -169,45 +169,48 @@ struct LineRoom {
   }
 };
 
-/// Medians of lines without NaN, and 1.4826 times the medians of the deviations from them.
-template <class T>
-py::tuple medians_and_sigmas(const Array<T>& lines) {
-  if (lines.ndim() != 2) throw ConfigError("medians_and_sigmas: needs lines (n_lines, n)");
-  const auto n_lines = static_cast<std::size_t>(lines.shape(0));
+/// Hands out the values of each line that are no NaN: `each(number, values, room)`.
+template <class T, class Each>
+void for_each_line(const Array<T>& lines, Each each) {
   const auto n = static_cast<std::size_t>(lines.shape(1));
-  auto [medians, of_medians] = make_array(n_lines);
-  auto [sigmas, of_sigmas] = make_array(n_lines);
-  {
-    const std::span all(lines.data(), n_lines * n);
-    const py::gil_scoped_release release;
-    constexpr T infinity = std::numeric_limits<T>::infinity();
-    LineRoom<T> room(n);
-    for (std::size_t i = 0; i < n_lines; ++i) {
-      const auto there = room.take(all.subspan(i * n, n), -infinity, infinity);
-      kernels::Location location{nan, nan};
-      if (!there.empty()) location = kernels::median_and_mad(there, room.away, room.work);
-      of_medians[i] = location.value;
-      of_sigmas[i] = location.sigma;
-    }
-  }
-  return py::make_tuple(medians, sigmas);
-}
-
-template <class T>
-py::array_t<double> medians(const Array<T>& lines) {
-  if (lines.ndim() != 2) throw ConfigError("medians: needs lines (n_lines, n)");
+  const auto all = span_of(lines);
   const auto n_lines = static_cast<std::size_t>(lines.shape(0));
-  const auto n = static_cast<std::size_t>(lines.shape(1));
-  auto [medians, out] = make_array(n_lines);
-  const std::span all(lines.data(), n_lines * n);
   const py::gil_scoped_release release;
   constexpr T infinity = std::numeric_limits<T>::infinity();
   LineRoom<T> room(n);
   for (std::size_t i = 0; i < n_lines; ++i) {
-    const auto there = room.take(all.subspan(i * n, n), -infinity, infinity);
-    out[i] = there.empty() ? nan : kernels::median_of(there, room.work);
+    each(i, room.take(all.subspan(i * n, n), -infinity, infinity), room);
   }
-  return medians;
+}
+
+/// A fresh array with a number for each line, and its memory.
+template <class T>
+std::pair<py::array_t<double>, std::span<double>> make_for_lines(const Array<T>& lines) {
+  if (lines.ndim() != 2) throw ConfigError("medians: needs lines (n_lines, n)");
+  return make_array(static_cast<std::size_t>(lines.shape(0)));
+}
+
+template <class T>
+py::array_t<double> medians(const Array<T>& lines) {
+  const auto made = make_for_lines(lines);
+  for_each_line(lines, [&](std::size_t i, std::span<const T> there, LineRoom<T>& room) {
+    made.second[i] = there.empty() ? nan : kernels::median_of(there, room.work);
+  });
+  return made.first;
+}
+
+/// The same, and 1.4826 times the medians of the deviations from them.
+template <class T>
+py::tuple medians_and_sigmas(const Array<T>& lines) {
+  const auto of_medians = make_for_lines(lines);
+  const auto of_sigmas = make_for_lines(lines);
+  for_each_line(lines, [&](std::size_t i, std::span<const T> there, LineRoom<T>& room) {
+    kernels::Location location{nan, nan};
+    if (!there.empty()) location = kernels::median_and_mad(there, room.away, room.work);
+    of_medians.second[i] = location.value;
+    of_sigmas.second[i] = location.sigma;
+  });
+  return py::make_tuple(of_medians.first, of_sigmas.first);
 }
 
 /// Lines from `first` on, as many as `to` has room for, one after another; NaN for what is left

@@ -149,7 +149,8 @@ def _variance_of_blocks(
         return _UNKNOWN
     rows = random.integers(0, n_rows - height + 1, _N_BLOCKS)
     cols = random.integers(0, n_cols - width + 1, _N_BLOCKS)
-    variances = _core.variances_of_blocks(sample, left_out, rows * n_cols + cols, width, n_pixels)
+    pixels = np.ascontiguousarray(sample)  # of its own type
+    variances = _core.variances_of_blocks(pixels, left_out, rows * n_cols + cols, width, n_pixels)
     variances = variances[np.isfinite(variances)]
     return median_of(variances) if len(variances) else _UNKNOWN
 

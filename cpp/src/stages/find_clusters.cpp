@@ -216,19 +216,11 @@ void add_sums(OpenCluster& a, const OpenCluster& b) {
   a.pixels_lost = a.pixels_lost || b.pixels_lost;
 }
 
-/// Median of values that it may reorder; the mean of the two middle ones of an even number.
-double median_of(std::span<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  if (values.size() % 2 == 1) return *middle;
-  return (*std::max_element(values.begin(), middle) + *middle) / 2;
-}
-
 /// 1.4826 times the median absolute deviation.
 double robust_sigma(std::span<double> values) {
-  const double median = median_of(values);
+  const double median = kernels::median_of(values);
   for (double& value : values) value = std::fabs(value - median);
-  return kernels::sigma_per_mad * median_of(values);
+  return kernels::sigma_per_mad * kernels::median_of(values);
 }
 
 }  // namespace
